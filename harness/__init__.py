@@ -1,0 +1,1 @@
+"""The frame: episodes, windows, tasks, bundles, evaluation. It knows no model."""
