@@ -107,7 +107,7 @@ class Track:
             raise TypeError(f"track {self.name} is untimed")
         if self.valid is None:
             return np.ones(len(self.times), bool)
-        return self.valid if self.valid.ndim == 1 else self.valid.reshape(len(self.valid), -1).all(axis=1)
+        return np.asarray(self.valid.reshape(len(self.valid), -1).all(axis=1), bool)
 
     @property
     def rate(self) -> float | None:
