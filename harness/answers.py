@@ -1,0 +1,161 @@
+"""What is asked of a sample and what is answered: the arrays that targets and predictions share.
+
+Both are tables of n rows of one task. Labels are codes into a vocabulary that travels with the rows, so that nothing here or
+in a metric loops over strings.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.episode import BoolArray
+
+AnswerKind = Literal["label", "label_set", "vector", "retrieval"]
+
+
+class Status(StrEnum):
+    """How a row came out. Everything but `ok` is a failure and is scored as one."""
+
+    OK = "ok"
+    REFUSED = "refused"
+    TIMEOUT = "timeout"
+    PARSE_ERROR = "parse_error"
+    SCHEMA_ERROR = "schema_error"
+    DECODE_ERROR = "decode_error"
+    OOM = "oom"
+    UNSUPPORTED = "unsupported"
+    MISSING = "missing"
+    """No row in the bundle: never written by a branch, only found by the evaluator."""
+
+
+@dataclass(frozen=True, eq=False)
+class Targets:
+    """The truth for n samples of one task.
+
+    Attributes:
+        valid: (n,) False where the sample has no truth (no label, horizon past the end): not scored, counted.
+        labels: (n,) int32 codes into `vocabulary` (label tasks), -1 where not valid.
+        label_sets: (n, K) bool over `vocabulary` (label-set tasks).
+        vocabulary: What the codes stand for.
+        values: (n, D) float32 (vector tasks).
+        mask: (n, D) True where `values` is measured; None = everywhere in valid rows.
+        reference: (n, D) float32, persistence for continuous futures; None where train statistics are the reference.
+        item: (n,) int32 (retrieval tasks): rows with equal items are the same content, so each is a hit for the other.
+    """
+
+    valid: BoolArray
+    labels: NDArray[np.int32] | None = None
+    label_sets: BoolArray | None = None
+    vocabulary: tuple[str, ...] = ()
+    values: NDArray[np.float32] | None = None
+    mask: BoolArray | None = None
+    reference: NDArray[np.float32] | None = None
+    item: NDArray[np.int32] | None = None
+
+    def __len__(self) -> int:
+        return len(self.valid)
+
+    def take(self, index: NDArray) -> "Targets":
+        """The rows at `index`."""
+        rows: dict[str, Any] = {k: _rows(getattr(self, k), index) for k in _TARGET_ARRAYS}
+        return replace(self, **rows)
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """The answers to n samples of one task, in physical units.
+
+    Attributes:
+        status: (n,) `Status` values as strings.
+        labels: (n,) int32 codes into `vocabulary`, -1 where the row failed.
+        label_sets: (n, K) bool over `vocabulary`.
+        vocabulary: What codes, sets and probabilities are over: classes the branch knows from train.
+        probabilities: (n, K) float32: over classes summing to 1 (labels), or per label (sets); None where a branch offers none.
+        values: (n, D) float32.
+        query: (n, E) float32; retrieval only.
+        key: (n, E) float32; retrieval only.
+        raw: Per row the text of the answer where there is one; kept for failed rows too.
+    """
+
+    status: NDArray[np.str_]
+    labels: NDArray[np.int32] | None = None
+    label_sets: BoolArray | None = None
+    vocabulary: tuple[str, ...] = ()
+    probabilities: NDArray[np.float32] | None = None
+    values: NDArray[np.float32] | None = None
+    query: NDArray[np.float32] | None = None
+    key: NDArray[np.float32] | None = None
+    raw: tuple[str | None, ...] | None = field(default=None)
+
+    def __len__(self) -> int:
+        return len(self.status)
+
+    @property
+    def ok(self) -> BoolArray:
+        """(n,) True where the row answers."""
+        return np.asarray(self.status == Status.OK.value, bool)
+
+    def take(self, index: NDArray) -> "Predictions":
+        """The rows at `index`."""
+        rows: dict[str, Any] = {k: _rows(getattr(self, k), index) for k in _PREDICTION_ARRAYS}
+        taken = replace(self, **rows)
+        raw = None if self.raw is None else tuple(self.raw[i] for i in np.arange(len(self))[index])
+        return replace(taken, raw=raw)
+
+
+_TARGET_ARRAYS = ("valid", "labels", "label_sets", "values", "mask", "reference", "item")
+_PREDICTION_ARRAYS = ("status", "labels", "label_sets", "probabilities", "values", "query", "key")
+
+
+def _rows(array: NDArray | None, index: NDArray) -> NDArray | None:
+    return None if array is None else array[index]
+
+
+def all_ok(n: int) -> NDArray[np.str_]:
+    """(n,) status column of rows that all answer."""
+    return np.full(n, Status.OK.value)
+
+
+def failed(n: int, status: Status, kind: AnswerKind, width: int, vocabulary: Sequence[str] = ()) -> Predictions:
+    """n rows that all failed for one reason, shaped like answers of their kind.
+
+    Args:
+        n: Rows.
+        status: Why.
+        kind: Which arrays an answer of this task has.
+        width: D of a vector task, E of a retrieval task.
+        vocabulary: Classes of a label or label-set task.
+    """
+    vocabulary = tuple(vocabulary)
+    nan = np.full((n, width), np.nan, np.float32)
+    return Predictions(
+        status=np.full(n, status.value),
+        labels=np.full(n, -1, np.int32) if kind == "label" else None,
+        label_sets=np.zeros((n, len(vocabulary)), bool) if kind == "label_set" else None,
+        vocabulary=vocabulary,
+        values=nan if kind == "vector" else None,
+        query=nan if kind == "retrieval" else None,
+        key=nan if kind == "retrieval" else None,
+    )
+
+
+def recode(codes: NDArray[np.int32], old: Sequence[str], new: Sequence[str], other: int = -1) -> NDArray[np.int32]:
+    """Codes over `old` as codes over `new`; -1 stays -1, words that `new` lacks become `other`."""
+    position = {word: i for i, word in enumerate(new)}
+    table = np.array([*(position.get(word, other) for word in old), -1], np.int32)
+    return table[codes]
+
+
+def recode_sets(sets: BoolArray, old: Sequence[str], new: Sequence[str]) -> BoolArray:
+    """(n, len(new)) multi-hot of the words that both vocabularies have."""
+    position = {word: i for i, word in enumerate(new)}
+    out = np.zeros((len(sets), len(new)), bool)
+    shared = [(i, position[word]) for i, word in enumerate(old) if word in position]
+    if shared:
+        source, destination = np.array(shared).T
+        out[:, destination] = sets[:, source]
+    return out

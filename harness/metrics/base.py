@@ -1,0 +1,94 @@
+"""A metric turns the rows of one episode into a small additive state; everything else is arithmetic on states.
+
+States of one task all have the same length, so a table of branches x episodes is one array (B, G, S): shards merge by adding,
+a jackknife is a sum with one row left out, and `value` takes any leading axes.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import ClassVar, Literal, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.answers import Predictions, Targets
+
+State = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class MetricContext:
+    """What a metric knows of a task before it sees a row; all of it comes from targets and the split.
+
+    Attributes:
+        classes: Every label that occurs in any target of the split, sorted: the axis of all class counts.
+        seen: (C,) True where the label occurs in a training target of the fold.
+        shape: Shape of one vector target.
+        train_mean: (D,) mean of the training targets (measured entries).
+        train_std: (D,) standard deviation of the training targets, 1 where it is below 1e-6.
+        groups: Named groups of the last axis that are scored apart.
+    """
+
+    classes: tuple[str, ...] = ()
+    seen: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
+    shape: tuple[int, ...] = ()
+    train_mean: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    train_std: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    groups: dict[str, list[int]] = field(default_factory=dict)
+
+
+class Metric(ABC):
+    """One ranked number of one task, with the secondary numbers that fall out of the same state.
+
+    Attributes:
+        name: As in tables.
+        direction: Which way is better.
+        mean_over_rows: True where the value is a mean over rows, so that the estimate is the mean over clusters and its interval
+            a t interval; False where it is not (macro-F1, R2): value of the pooled state, interval by the jackknife.
+    """
+
+    name: ClassVar[str]
+    direction: ClassVar[Literal["up", "down"]]
+    mean_over_rows: ClassVar[bool]
+
+    def __init__(self, context: MetricContext) -> None:
+        self.context = context
+
+    @abstractmethod
+    def state(self, targets: Targets, predictions: Predictions) -> State:
+        """(S,) float64 of the rows of one episode: row i of `predictions` answers row i of `targets`, all rows valid.
+
+        A failed row counts as wrong (classes), or costs max(reference error, the branch's own mean error in this episode)
+        (regression), so that failing never pays.
+        """
+
+    @abstractmethod
+    def value(self, states: State) -> NDArray[np.float64]:
+        """(...) values of states (..., S); NaN where undefined (no rows)."""
+
+    def details(self, states: State) -> dict[str, float | dict[str, float]]:
+        """Secondary numbers of one (S,) state, by name; JSON values."""
+        return {}
+
+    def seen_unseen(self, states: State) -> tuple[float | None, float | None]:
+        """The value on rows whose label occurs in train, and on rows whose label does not; None where it means nothing."""
+        return None, None
+
+    def chance(self, targets: Targets) -> State | None:
+        """(S,) the expected state of a guess where it has a closed form (retrieval); None elsewhere."""
+        return None
+
+
+def metric_class(path: str) -> type[Metric]:
+    """The class named by `module:Class`."""
+    module, _, attribute = path.partition(":")
+    return cast(type[Metric], getattr(import_module(module), attribute))
+
+
+def ratio(numerator: NDArray, denominator: NDArray) -> NDArray[np.float64]:
+    """numerator / denominator, NaN where the denominator is 0."""
+    numerator, denominator = np.broadcast_arrays(np.asarray(numerator, float), np.asarray(denominator, float))
+    out: NDArray[np.float64] = np.full(numerator.shape, np.nan)
+    np.divide(numerator, denominator, out=out, where=denominator != 0)
+    return out
