@@ -81,6 +81,7 @@ class Track:
         frame: Coordinate frame: `world`, `camera` (at the sample's own time) or empty.
         names: Names of the last axis.
         categories: What the codes of a label track stand for.
+        sources: Tracks it was derived from, which a task must allow for it to be seen; empty = it was recorded itself.
     """
 
     name: str
@@ -92,6 +93,7 @@ class Track:
     frame: str = ""
     names: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
 
     def array(self, start: int = 0, stop: int | None = None) -> NDArray:
         """Samples [start, stop) in memory (a view where the data are an array)."""

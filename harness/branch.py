@@ -1,0 +1,235 @@
+"""The contract a branch implements: fit on training episodes, then answer batches that end at t0."""
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any, Literal, Protocol, cast
+
+from harness.answers import Predictions, Targets
+from harness.card import suggest
+from harness.errors import BadInput
+from harness.tasks.base import Task
+from harness.window import ObservedBatch, Samples
+
+Route = Literal["native", "derived", "probe"]
+ENTRY_POINTS = "espalier.branches"
+
+
+@dataclass(frozen=True)
+class FramesWant:
+    """Decoded frames that a branch wants ingest to keep.
+
+    Attributes:
+        camera: Video track without its `video/` prefix; `*` = every camera.
+        height: Pixels.
+        width: Pixels.
+        stride: Every so-manieth source frame: model rates divide the source rate.
+    """
+
+    camera: str
+    height: int
+    width: int
+    stride: int = 1
+
+    def track(self, camera: str) -> str:
+        """Name of the stored track."""
+        every = f"/{self.stride}" if self.stride > 1 else ""
+        return f"frames/{camera}@{self.height}x{self.width}{every}"
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a branch wants to see of a sample; it gets the part of it that the task allows.
+
+    Attributes:
+        tracks: Shell patterns over track names.
+        features: True for the window features of the run's block list.
+        frames: Decoded frames, which become tracks `frames/<camera>@<height>x<width>`.
+    """
+
+    tracks: tuple[str, ...] = ()
+    features: bool = False
+    frames: tuple[FramesWant, ...] = ()
+
+
+@dataclass(frozen=True)
+class BranchCard:
+    """What a reader of the table must know of a branch.
+
+    Attributes:
+        name: Branch id as on the command line, e.g. `ridge` or `policy:smolvla`.
+        family: `floor`, `reference`, `head`, `qwen_omni`, `world_model`, `policy`, `replay`.
+        title: One line for tables.
+        backbone: Model the branch stands on; empty where there is none.
+        weights: Where its pretrained weights come from: empty, `tiny-pretrained` or an id.
+        pretraining: Data set -> `yes`, `no` or `unknown`: what the pretrained weights have seen.
+        privileged: True where it looks at targets: it bounds, it is never ranked.
+        fitted: True where `fit` learns something from training episodes.
+        cpus: CPUs of one prediction actor.
+        gpus: GPUs of one prediction actor.
+    """
+
+    name: str
+    family: str
+    title: str
+    backbone: str = ""
+    weights: str = ""
+    pretraining: dict[str, str] = field(default_factory=dict)
+    privileged: bool = False
+    fitted: bool = True
+    cpus: float = 1.0
+    gpus: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class EpisodeBatch:
+    """All samples of one task in one training or validation episode: what was observed, and the truth.
+
+    Attributes:
+        episode: Episode id.
+        cluster: Participant, session or episode: inner folds keep it together.
+        samples: Ids and positions.
+        observed: Cut at t0.
+        targets: Row for row.
+    """
+
+    episode: str
+    cluster: str
+    samples: Samples
+    observed: ObservedBatch
+    targets: Targets
+
+
+class TrainingSet(Protocol):
+    """The episodes of one role of a fold, read from the track store one at a time."""
+
+    @property
+    def episodes(self) -> tuple[str, ...]:
+        """Ids, sorted."""
+
+    def batches(self, task: Task, needs: Needs, role: Literal["", "query", "key"] = "") -> Iterator[EpisodeBatch]:
+        """One batch per episode; only samples of this role of the fold. Episodes without any sample are left out."""
+
+
+@dataclass(frozen=True)
+class FitContext:
+    """Everything else a fit may know.
+
+    Attributes:
+        tasks: Tasks to fit, those the branch answers.
+        seed: Of all randomness.
+        out: Empty folder for the artifact's files (no pickles).
+        threads: Threads the fit may use.
+        block_widths: Feature block -> its number of columns.
+    """
+
+    tasks: tuple[Task, ...]
+    seed: int
+    out: Path
+    threads: int = 1
+    block_widths: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """What `fit` leaves: files in a folder, and who they were made from.
+
+    Attributes:
+        folder: Where the files are.
+        fitted_on: Fitted part (`scaler`, `vocabulary`, `weights`, ...) -> episode ids it has seen.
+        classes: Task -> the classes its codes and probabilities are over.
+        parameters: Number of fitted numbers, where it means something.
+        details: What a reader may want to know (penalties, epochs); JSON values.
+    """
+
+    folder: Path
+    fitted_on: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    classes: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    parameters: int | None = None
+    details: dict[str, Any] = field(default_factory=dict)
+
+    def save(self) -> None:
+        """Write `artifact.json` last: its presence says that the fit is complete."""
+        body = {k: getattr(self, k) for k in ("fitted_on", "classes", "parameters", "details")}
+        partial = self.folder / "artifact.json.partial"
+        partial.write_text(json.dumps(body, indent=1, sort_keys=True))
+        partial.replace(self.folder / "artifact.json")
+
+    @staticmethod
+    def load(folder: Path) -> "Artifact":
+        """Read what `save` wrote."""
+        body = json.loads((folder / "artifact.json").read_text())
+        fitted_on = {part: tuple(ids) for part, ids in body["fitted_on"].items()}
+        classes = {task: tuple(words) for task, words in body["classes"].items()}
+        return Artifact(folder, fitted_on, classes, body["parameters"], body["details"])
+
+
+class Predictor(ABC):
+    """A fitted branch in memory, loaded once per actor."""
+
+    @abstractmethod
+    def predict(self, batch: ObservedBatch) -> Predictions:
+        """One row per sample of the batch, in its order. In retrieval tasks `values` is the vector of the batch's role."""
+
+    def embed(self, batch: ObservedBatch) -> Any:
+        """(B, E) float32 features for a shared probe head, or None where the branch offers none."""
+        return None
+
+
+class Branch(ABC):
+    """A model family's way into the frame.
+
+    Args:
+        options: The branch's own options, `<branch>.<key>=value` on the command line, checked by its config class.
+    """
+
+    card: BranchCard
+
+    def __init__(self, options: dict[str, Any] | None = None) -> None:
+        self.options = options or {}
+
+    @abstractmethod
+    def route(self, task: Task) -> Route | None:
+        """How the branch answers a task; None = not at all (N/A in the table, never 0)."""
+
+    @abstractmethod
+    def needs(self, task: Task) -> Needs:
+        """What it wants to see of a sample of this task."""
+
+    @abstractmethod
+    def fit(self, train: TrainingSet, validation: TrainingSet, context: FitContext) -> Artifact:
+        """Learn what is to be learnt from these episodes alone, and write it to `context.out`."""
+
+    @abstractmethod
+    def predictor(self, artifact: Artifact) -> Predictor:
+        """Load the artifact."""
+
+
+def branch_names() -> list[str]:
+    """Every registered branch, without importing any."""
+    return sorted(point.name for point in entry_points(group=ENTRY_POINTS))
+
+
+def make_branch(name: str, options: dict[str, Any] | None = None) -> Branch:
+    """A branch by its id, or by `module:Class` for one that is not registered.
+
+    Raises:
+        BadInput: No such branch.
+    """
+    head, _, inner = name.partition("@")
+    if "." in head and ":" in head:
+        module, _, attribute = head.partition(":")
+        return cast(Branch, getattr(import_module(module), attribute)(options))
+    points: dict[str, EntryPoint] = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
+    if head not in points:
+        raise BadInput(f"branch {name!r} is not known{suggest(head, sorted(points))}")
+    cls = points[head].load()
+    if inner:  # `ridge@policy:act`: a head on another branch's embedding
+        if not hasattr(cls, "on_embedding"):
+            raise BadInput(f"branch {name!r}: {head} is no head, so it cannot stand on the embedding of {inner}")
+        return cast(Branch, cls.on_embedding(make_branch(inner), options))
+    return cast(Branch, cls(options))

@@ -1,0 +1,282 @@
+"""Which samples train, which validate, which test: folds over episodes, the unit they promise, and a hash of it all."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.card import suggest
+from harness.episode import EpisodeRef
+from harness.errors import BadInput
+from harness.window import Samples, WindowSpec
+
+Role = Literal["train", "validation", "test"]
+ROLES: tuple[Role, ...] = ("train", "validation", "test")
+KINDS = ("held_out_episode", "held_out_session", "leave_one_session_out", "chronological", "explicit")
+
+
+@dataclass
+class SplitConfig:
+    """How to split.
+
+    Attributes:
+        kind: One of `KINDS`; null takes the card's frozen split, else `held_out_session` where there are three sessions or
+            more, else `held_out_episode`. Naming roles below makes it `explicit`.
+        train: Explicit: ranges over the episode index (`0-49,52`), or ids.
+        validation: As `train`.
+        test: As `train`.
+        test_share: Share of the units (or of each episode's time) held out for testing.
+        validation_share: Share of the units (or of each episode's time) for validation.
+        seed: Order in which units are drawn.
+    """
+
+    kind: str | None = None
+    train: Any = None
+    validation: Any = None
+    test: Any = None
+    test_share: float = 0.3
+    validation_share: float = 0.1
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One partition.
+
+    Attributes:
+        id: From 0.
+        train: Episode ids, sorted.
+        validation: Episode ids, sorted.
+        test: Episode ids, sorted.
+        borders: Chronological only: the shares of an episode's reference samples at which training and validation end.
+    """
+
+    id: int
+    train: tuple[str, ...]
+    validation: tuple[str, ...]
+    test: tuple[str, ...]
+    borders: tuple[float, float] | None = None
+
+    def episodes(self, role: Role) -> tuple[str, ...]:
+        """Ids of one role."""
+        return {"train": self.train, "validation": self.validation, "test": self.test}[role]
+
+    def select(self, role: Role, samples: Samples, n_reference: int, spec: WindowSpec) -> NDArray[np.bool_]:
+        """(n,) True for the samples of a role in an episode of that role.
+
+        At a chronological border one window is left out: a view lies wholly in its part, and the later part begins one window
+        after the border.
+        """
+        if self.borders is None:
+            return np.ones(len(samples), bool)
+        ends = [0, *(round(share * n_reference) for share in self.borders), n_reference]
+        part = ROLES.index(role)
+        low = ends[part] + (spec.length if part and ends[part] > 0 else 0)
+        high = ends[part + 1]
+        return np.asarray((samples.starts >= low).all(axis=1) & (samples.starts + samples.length <= high).all(axis=1))
+
+
+@dataclass(frozen=True)
+class Split:
+    """The folds of a run.
+
+    Attributes:
+        kind: As in `SplitConfig`.
+        unit: What the split promises to keep apart: `interval`, `episode` or `session`.
+        clusters: Episode -> unit of inference (participant, else session, else the episode).
+        sessions: Episode -> session, where known.
+        folds: One for a plain split.
+        windows: The window spec; part of the hash.
+    """
+
+    kind: str
+    unit: str
+    clusters: dict[str, str]
+    sessions: dict[str, str | None]
+    folds: tuple[Fold, ...]
+    windows: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def hash(self) -> str:
+        """Of everything that decides which samples are in which role."""
+        return sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
+
+    @property
+    def episodes(self) -> tuple[str, ...]:
+        """Every episode of any role, sorted."""
+        return tuple(sorted({e for fold in self.folds for role in ROLES for e in fold.episodes(role)}))
+
+    def shared_sessions(self) -> list[str]:
+        """Sessions that stand on both sides of a fold although the unit is smaller: they cap the evidence."""
+        shared: set[str] = set()
+        for fold in self.folds:
+            fitted = {self.sessions.get(e) for e in (*fold.train, *fold.validation)} - {None}
+            shared |= {s for e in fold.test if (s := self.sessions.get(e)) in fitted and s is not None}
+        return sorted(shared)
+
+    def save(self, path: Path) -> None:
+        """Write `split.json`."""
+        partial = path.with_suffix(".partial")
+        partial.write_text(json.dumps({**asdict(self), "hash": self.hash}, indent=1, sort_keys=True))
+        partial.replace(path)
+
+    @staticmethod
+    def load(path: Path) -> "Split":
+        """Read `split.json`.
+
+        Raises:
+            BadInput: Its content does not give the hash it states.
+        """
+        body = json.loads(path.read_text())
+        stated = body.pop("hash")
+        body["folds"] = tuple(_fold(f) for f in body["folds"])
+        split = Split(**body)
+        if split.hash != stated:
+            raise BadInput(f"{path}: the split was changed after it was frozen (hash {stated}, content {split.hash})")
+        return split
+
+
+def _fold(body: dict[str, Any]) -> Fold:
+    borders = tuple(body["borders"]) if body["borders"] else None
+    return Fold(body["id"], tuple(body["train"]), tuple(body["validation"]), tuple(body["test"]), borders)
+
+
+def make_split(refs: list[EpisodeRef], config: SplitConfig, spec: WindowSpec) -> Split:
+    """The split of these episodes.
+
+    Raises:
+        BadInput: Unknown kind, empty role, an episode in two roles, or too few sessions.
+    """
+    explicit = any(getattr(config, role) is not None for role in ROLES)
+    kind = "explicit" if explicit else config.kind or _default_kind(refs)
+    if kind not in KINDS:
+        raise BadInput(f"split.kind={kind!r} is not known{suggest(kind, list(KINDS))}")
+    folds, unit = {
+        "explicit": _explicit,
+        "held_out_episode": _held_out_episode,
+        "held_out_session": _held_out_session,
+        "leave_one_session_out": _leave_one_session_out,
+        "chronological": _chronological,
+    }[kind](refs, config)
+    for fold in folds:
+        for role in ("train", "test"):
+            if not fold.episodes(role):
+                raise BadInput(f"split.kind={kind}: no episode to {role} on in fold {fold.id}; give split.{role}=...")
+    clusters = {ref.id: ref.cluster for ref in refs}
+    return Split(kind, unit, clusters, {ref.id: ref.session for ref in refs}, tuple(folds), asdict(spec))
+
+
+def _default_kind(refs: list[EpisodeRef]) -> str:
+    return "held_out_session" if len({r.session for r in refs if r.session}) >= 3 else "held_out_episode"
+
+
+def _ids(refs: list[EpisodeRef]) -> tuple[str, ...]:
+    return tuple(sorted(ref.id for ref in refs))
+
+
+def _explicit(refs: list[EpisodeRef], config: SplitConfig) -> tuple[list[Fold], str]:
+    roles = {role: resolve_episodes(refs, getattr(config, role), f"split.{role}") for role in ROLES}
+    for i, one in enumerate(ROLES):
+        for other in ROLES[i + 1 :]:
+            both = sorted(set(roles[one]) & set(roles[other]))
+            if both:
+                raise BadInput(f"split.{one} and split.{other} share episodes {', '.join(both[:5])}: take them out of one")
+    return [Fold(0, roles["train"], roles["validation"], roles["test"])], "episode"
+
+
+def resolve_episodes(refs: list[EpisodeRef], wanted: Any, key: str) -> tuple[str, ...]:
+    """Episode ids of `0-49,52`, of a list of numbers, or of ids; sorted.
+
+    Raises:
+        BadInput: An id or a number that the data set does not have.
+    """
+    if wanted is None:
+        return ()
+    parts = [str(p).strip() for p in (wanted if isinstance(wanted, (list, tuple)) else str(wanted).split(","))]
+    by_index = {ref.index: ref.id for ref in refs}
+    ids = {ref.id for ref in refs}
+    out: set[str] = set()
+    for part in filter(None, parts):
+        low, dash, high = part.partition("-")
+        if part in ids:
+            out.add(part)
+        elif low.isdigit() and (not dash or high.isdigit()):
+            numbers = range(int(low), int(high if dash else low) + 1)
+            missing = [n for n in numbers if n not in by_index]
+            if missing:
+                raise BadInput(
+                    f"{key}={part}: no episode number {missing[0]}; the data set has {len(refs)} from {min(by_index)} "
+                    f"to {max(by_index)}"
+                )
+            out.update(by_index[n] for n in numbers)
+        else:
+            raise BadInput(f"{key}={part}: no such episode{suggest(part, sorted(ids)[:50])}")
+    return tuple(sorted(out))
+
+
+def _shares(units: list[str], config: SplitConfig) -> tuple[set[str], set[str]]:
+    """Units of test and validation, drawn in a seeded order; at least one each while two remain."""
+    order = [units[i] for i in np.random.default_rng(config.seed).permutation(len(units))]
+    n_test = max(1, round(config.test_share * len(units)))
+    n_validation = max(1, round(config.validation_share * len(units))) if len(units) - n_test > 1 else 0
+    return set(order[:n_test]), set(order[n_test : n_test + n_validation])
+
+
+def _by_unit(refs: list[EpisodeRef], unit: dict[str, str], config: SplitConfig) -> list[Fold]:
+    test, validation = _shares(sorted(set(unit.values())), config)
+    parts = {
+        "test": [r for r in refs if unit[r.id] in test],
+        "validation": [r for r in refs if unit[r.id] in validation],
+        "train": [r for r in refs if unit[r.id] not in test | validation],
+    }
+    return [Fold(0, _ids(parts["train"]), _ids(parts["validation"]), _ids(parts["test"]))]
+
+
+def _held_out_episode(refs: list[EpisodeRef], config: SplitConfig) -> tuple[list[Fold], str]:
+    return _by_unit(refs, {ref.id: ref.id for ref in refs}, config), "episode"
+
+
+def _sessions(refs: list[EpisodeRef], least: int) -> dict[str, str]:
+    without = [ref.id for ref in refs if ref.session is None]
+    if without:
+        raise BadInput(
+            f"the split needs sessions and {len(without)} episodes have none ({without[0]}, ...): set session_pattern in the "
+            "card or use split.kind=held_out_episode"
+        )
+    found = {ref.id: str(ref.session) for ref in refs}
+    if len(set(found.values())) < least:
+        raise BadInput(f"the split needs {least} sessions, the data set has {len(set(found.values()))}")
+    return found
+
+
+def _held_out_session(refs: list[EpisodeRef], config: SplitConfig) -> tuple[list[Fold], str]:
+    return _by_unit(refs, _sessions(refs, 2), config), "session"
+
+
+def _leave_one_session_out(refs: list[EpisodeRef], config: SplitConfig) -> tuple[list[Fold], str]:
+    """Each session is tested once; the next one (cyclically) validates, so early stopping never sees the test session."""
+    session = _sessions(refs, 3)
+    names = sorted(set(session.values()))
+    folds = []
+    for i, held_out in enumerate(names):
+        checker = names[(i + 1) % len(names)]
+        parts = {
+            "test": [r for r in refs if session[r.id] == held_out],
+            "validation": [r for r in refs if session[r.id] == checker],
+            "train": [r for r in refs if session[r.id] not in (held_out, checker)],
+        }
+        folds.append(Fold(i, _ids(parts["train"]), _ids(parts["validation"]), _ids(parts["test"])))
+    return folds, "session"
+
+
+def _chronological(refs: list[EpisodeRef], config: SplitConfig) -> tuple[list[Fold], str]:
+    everyone = _ids(refs)
+    train_end = 1.0 - config.test_share - config.validation_share
+    if not 0 < train_end < 1:
+        raise BadInput("split.test_share + split.validation_share must be below 1")
+    validation = everyone if config.validation_share > 0 else ()
+    return [Fold(0, everyone, validation, everyone, (train_end, 1.0 - config.test_share))], "interval"
