@@ -32,6 +32,10 @@ class Status(StrEnum):
     """No row in the bundle: never written by a branch, only found by the evaluator."""
 
 
+# Wide enough for every status: NumPy would cut a longer word that is written into a narrower column.
+STATUS_DTYPE = "<U16"
+
+
 @dataclass(frozen=True, eq=False)
 class Targets:
     """The truth for n samples of one task.
@@ -73,8 +77,9 @@ class Predictions:
         status: (n,) `Status` values as strings.
         labels: (n,) int32 codes into `vocabulary`, -1 where the row failed.
         label_sets: (n, K) bool over `vocabulary`.
-        vocabulary: What codes, sets and probabilities are over: classes the branch knows from train.
-        probabilities: (n, K) float32: over classes summing to 1 (labels), or per label (sets); None where a branch offers none.
+        vocabulary: What codes and sets are over: the classes the branch knows from train, then any other word it answered.
+        probabilities: (n, C) float32 over the first C words of the vocabulary: classes summing to 1 (labels), or per label
+            (sets); None where a branch offers none.
         values: (n, D) float32.
         query: (n, E) float32; retrieval only.
         key: (n, E) float32; retrieval only.
@@ -117,7 +122,7 @@ def _rows(array: NDArray | None, index: NDArray) -> NDArray | None:
 
 def all_ok(n: int) -> NDArray[np.str_]:
     """(n,) status column of rows that all answer."""
-    return np.full(n, Status.OK.value)
+    return np.full(n, Status.OK.value, STATUS_DTYPE)
 
 
 def failed(n: int, status: Status, kind: AnswerKind, width: int, vocabulary: Sequence[str] = ()) -> Predictions:
@@ -133,7 +138,7 @@ def failed(n: int, status: Status, kind: AnswerKind, width: int, vocabulary: Seq
     vocabulary = tuple(vocabulary)
     nan = np.full((n, width), np.nan, np.float32)
     return Predictions(
-        status=np.full(n, status.value),
+        status=np.full(n, status.value, STATUS_DTYPE),
         labels=np.full(n, -1, np.int32) if kind == "label" else None,
         label_sets=np.zeros((n, len(vocabulary)), bool) if kind == "label_set" else None,
         vocabulary=vocabulary,
@@ -159,3 +164,15 @@ def recode_sets(sets: BoolArray, old: Sequence[str], new: Sequence[str]) -> Bool
         source, destination = np.array(shared).T
         out[:, destination] = sets[:, source]
     return out
+
+
+def concatenate(parts: list[Predictions]) -> Predictions:
+    """Rows of several batches of one task, which share a vocabulary."""
+
+    def join(name: str) -> Any:
+        arrays = [getattr(p, name) for p in parts]
+        return None if arrays[0] is None else np.concatenate(arrays)
+
+    raw = None if parts[0].raw is None else tuple(text for p in parts for text in (p.raw or ()))
+    arrays = {n: join(n) for n in ("status", "labels", "label_sets", "probabilities", "values", "query", "key")}
+    return replace(parts[0], raw=raw, **arrays)

@@ -10,6 +10,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from harness.errors import BadInput
 
@@ -41,7 +42,8 @@ class XperienceOptions:
 
     Attributes:
         world_to_body: True: `slam/quat_wxyz, trans_xyz` are the world->body transform; False: body in world.
-        depth_to_metres: Multiplies stored depth; null reads `depth/scale` where present, else 1.
+        depth_to_metres: Multiplies stored depth; null takes floating-point depth as metres and multiplies integer depth by
+            `depth/scale` (in the public loader that number is the size of the maps relative to the image).
         accelerometer_to_si: Multiplies the stored acceleration to give m/s^2.
         gyroscope_to_si: Multiplies the stored angular velocity to give rad/s.
         body_root: What body joints are relative to: `keypoint0` or `Ts_world_root`.
@@ -139,7 +141,7 @@ def load_card(path: Path) -> Card:
     try:
         loaded = OmegaConf.load(path)
         card = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Card), loaded))
-    except (OmegaConfBaseException, OSError, ValueError) as error:
+    except (OmegaConfBaseException, OSError, ValueError, YAMLError) as error:
         raise BadInput(f"card {path}: {first_line(error)}; see the attributes of harness.card.Card") from error
     assert isinstance(card, Card)
     return card

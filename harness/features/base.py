@@ -1,4 +1,4 @@
-"""A feature block: one named group of window features; and a descriptor: what ingest computes per frame so that windows are cheap.
+"""A feature block: one named group of window features. A descriptor: what ingest computes per frame so that windows are cheap.
 
 Descriptors are stored beside the tracks (decoded once); blocks are statistics over windows of descriptors or of small tracks.
 Both depend on nothing but samples up to their own time, so a window's features end at its t0.
@@ -69,6 +69,10 @@ class Block(ABC):
     @abstractmethod
     def columns(self, episode: Episode) -> list[str]:
         """Names of its numbers; their count is the block's width (it may depend on the data: robots differ in dims)."""
+
+    def fixed_columns(self) -> list[str] | None:
+        """Names of its numbers where the format fixes them, so that no episode is needed; None where they depend on the data."""
+        return None
 
     @abstractmethod
     def compute(self, episode: Episode, starts: NDArray[np.int64], length: int) -> tuple[NDArray[np.float32], BoolArray]:

@@ -10,11 +10,12 @@ from importlib import import_module
 from typing import ClassVar, Literal, cast
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from harness.answers import Predictions, Targets
 
 State = NDArray[np.float64]
+Details = dict[str, float | dict[str, float | None] | None]
 
 
 @dataclass(frozen=True)
@@ -67,8 +68,8 @@ class Metric(ABC):
     def value(self, states: State) -> NDArray[np.float64]:
         """(...) values of states (..., S); NaN where undefined (no rows)."""
 
-    def details(self, states: State) -> dict[str, float | dict[str, float]]:
-        """Secondary numbers of one (S,) state, by name; JSON values."""
+    def details(self, states: State) -> Details:
+        """Secondary numbers of one (S,) state, by name; JSON values, None where undefined."""
         return {}
 
     def seen_unseen(self, states: State) -> tuple[float | None, float | None]:
@@ -86,9 +87,24 @@ def metric_class(path: str) -> type[Metric]:
     return cast(type[Metric], getattr(import_module(module), attribute))
 
 
-def ratio(numerator: NDArray, denominator: NDArray) -> NDArray[np.float64]:
+def ratio(numerator: ArrayLike, denominator: ArrayLike) -> NDArray[np.float64]:
     """numerator / denominator, NaN where the denominator is 0."""
-    numerator, denominator = np.broadcast_arrays(np.asarray(numerator, float), np.asarray(denominator, float))
-    out: NDArray[np.float64] = np.full(numerator.shape, np.nan)
-    np.divide(numerator, denominator, out=out, where=denominator != 0)
+    above, below = np.broadcast_arrays(np.asarray(numerator, float), np.asarray(denominator, float))
+    out: NDArray[np.float64] = np.full(above.shape, np.nan)
+    np.divide(above, below, out=out, where=below != 0)
     return out
+
+
+def number(value: NDArray | float) -> float | None:
+    """A JSON number: None where the value is not finite."""
+    return float(value) if np.isfinite(value) else None
+
+
+def by_step(values: NDArray[np.float64]) -> dict[str, float | None]:
+    """(H,) numbers of the horizon steps under the keys "1" .. "H"; None where undefined."""
+    return {str(step): number(value) for step, value in enumerate(values, 1)}
+
+
+def pack(*parts: ArrayLike) -> State:
+    """(S,) a state of numbers and vectors laid end to end."""
+    return np.concatenate([np.atleast_1d(np.asarray(part, np.float64)) for part in parts])

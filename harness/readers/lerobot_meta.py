@@ -6,6 +6,7 @@ never a failure.
 
 import hashlib
 import json
+import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable
@@ -16,11 +17,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from harness.card import ActionGroup, first_line, suggest
+from harness.card import ActionGroup, first_line
 from harness.errors import BadInput
 
 VERSIONS = ("v2.0", "v2.1", "v3.0")
 IMAGES = "observation.images."
+DATA_PATH = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
+VIDEO_PATH = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
 
 Locator = dict[str, str | int | float]
 
@@ -63,10 +66,12 @@ def read_info(root: Path) -> dict[str, Any]:
         raise BadInput(f"{path}: not a readable LeRobot info file ({first_line(error)}); restore it from the source") from error
     if not isinstance(info, dict) or not isinstance(info.get("features"), dict):
         raise BadInput(f"{path}: has no `features`; restore it from the source")
+    if not isinstance(info.get("fps"), int | float) or info["fps"] <= 0:
+        raise BadInput(f"{path}: `fps` is {info.get('fps')!r}; give the frames per second")
     version = str(info.get("codebase_version"))
     if version not in VERSIONS:
-        hint = suggest(version, list(VERSIONS))
-        raise BadInput(f"{path}: LeRobot codebase_version {version!r} is not read{hint}; convert the data set to one of these")
+        known = ", ".join(VERSIONS)
+        raise BadInput(f"{path}: LeRobot codebase_version {version!r} is not read; convert the data set to one of {known}")
     return info
 
 
@@ -143,7 +148,11 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
         BadInput: A line is not a JSON object.
     """
     rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError) as error:
+        raise BadInput(f"{path}: not a text file ({first_line(error)}); restore it from the source") from error
+    for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         try:
@@ -163,7 +172,7 @@ def fingerprint(root: Path) -> dict[str, str]:
     return {
         "codebase_version": str(info["codebase_version"]),
         "robot_type": str(info.get("robot_type")),
-        "fps": f"{float(info.get('fps') or 0):g}",
+        "fps": f"{info['fps']:g}",
         "cameras": ",".join(sorted(camera_features(info))),
         "action": "x".join(str(n) for n in info["features"].get("action", {}).get("shape", [])),
         "tasks_sha256": hashlib.sha256(tasks.encode()).hexdigest()[:16],
@@ -203,7 +212,9 @@ def _scan_single(root: Path, info: dict[str, Any]) -> Listing:
             listing.errors.append((episode_id(index), str(path), f"no such file though {meta.name} lists it; fetch it again"))
         else:
             locator: Locator = {"data": tables[index][0]}
-            locator.update({track: next(iter(videos[track].get(index, [])), "") for track in listing.cameras})
+            for track in listing.cameras:
+                locator[track] = next(iter(videos[track].get(index, [])), "")
+                locator |= {f"{track}:from": 0.0, f"{track}:to": math.inf}
             listing.found[index] = locator
     return listing
 
@@ -227,25 +238,95 @@ def _by_index(root: Path, folder: str, suffix: str, parent: str | None = None) -
 
 def _scan_shared(root: Path, info: dict[str, Any]) -> Listing:
     """v3.0: tables and videos that hold several episodes; `meta/episodes` says where each one is."""
-    rows = _read_episode_tables(root)
     listing = Listing(videos=len(list((root / "videos").rglob("*.mp4"))))
+    rows = _read_episode_rows(root)
     counts = Counter(int(row["episode_index"]) for row in rows)
-    cameras = camera_features(info)
+    meta = root / "meta" / "episodes"
+    doubled = [index for index, count in counts.items() if count > 1]
+    for index in doubled:
+        reason = f"two episodes with one id: {counts[index]} rows say {index}; keep the right one"
+        listing.errors.append((episode_id(index), str(meta), reason))
     for row in rows:
         index = int(row["episode_index"])
-        table = _place(info, "data_path", "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet", row, "data")
-        if counts[index] > 1:
-            if index in {known for known, _ in listing.found.items()}:
-                continue
-        path = root / table if table else root / "meta" / "episodes"
-        if counts[index] > 1:
-            reason = f"two episodes with one id: {counts[index]} rows of meta/episodes; keep the right one"
-            listing.errors.append((episode_id(index), str(root / "meta" / "episodes"), reason))
-        elif not table or not path.is_file():
-            listing.errors.append((episode_id(index), str(path), "no such table though meta/episodes lists it; fetch it again"))
+        if index in doubled:
+            continue
+        table = _place(info, "data_path", DATA_PATH, row, "data")
+        if table is not None and (root / table).is_file():
+            listing.found[index] = {"data": table, **_video_places(root, info, row)}
         else:
-            listing.found[index] = {"data": table} | _video_places(root, info, row, cameras)
+            reason = f"the table of {episode_id(index)} is missing though meta/episodes lists it; fetch it again"
+            listing.errors.append((episode_id(index), str(root / table if table else meta), reason))
     used = {str(locator["data"]) for locator in listing.found.values()}
     listing.unreferenced = sorted({str(p.relative_to(root)) for p in (root / "data").rglob("*.parquet")} - used)
-    listing.cameras = {t: key for t, key in cameras.items() if any(locator[t] for locator in listing.found.values())}
+    for track, key in camera_features(info).items():
+        if any(locator[track] for locator in listing.found.values()):
+            listing.cameras[track] = key
+        else:
+            for locator in listing.found.values():
+                del locator[track]
     return listing
+
+
+def _read_episode_rows(root: Path) -> list[dict[str, Any]]:
+    """The rows of `meta/episodes/**.parquet` without the statistics, sorted by episode."""
+    rows: list[dict[str, Any]] = []
+    for path in sorted((root / "meta" / "episodes").rglob("*.parquet")):
+        try:
+            file = pq.ParquetFile(path)
+            columns = [name for name in file.schema_arrow.names if not name.startswith("stats/")]
+            rows.extend(file.read(columns=columns).to_pylist())
+        except (pa.ArrowException, OSError) as error:
+            raise BadInput(f"{path}: not a table ({first_line(error)}); fetch it again") from error
+    if any(row.get("episode_index") is None for row in rows):
+        raise BadInput(f"{root / 'meta' / 'episodes'}: a row has no `episode_index`; fetch the folder again")
+    return sorted(rows, key=lambda row: int(row["episode_index"]))
+
+
+def _place(info: dict[str, Any], pattern: str, default: str, row: dict[str, Any], part: str, key: str = "") -> str | None:
+    """The path that a row of `meta/episodes` gives for `part`; None where it gives none.
+
+    Raises:
+        BadInput: The path pattern in `info.json` has a field that is not known.
+    """
+    chunk, file = row.get(f"{part}/chunk_index"), row.get(f"{part}/file_index")
+    if chunk is None or file is None:
+        return None
+    template = str(info.get(pattern) or default)
+    try:
+        return template.format(chunk_index=int(chunk), file_index=int(file), video_key=key)
+    except (KeyError, IndexError, ValueError) as error:
+        raise BadInput(f"meta/info.json: `{pattern}` is {template!r}; LeRobot v3.0 has {default!r}") from error
+
+
+def _video_places(root: Path, info: dict[str, Any], row: dict[str, Any]) -> Locator:
+    """Per camera the file that holds the episode (empty where none does) and its interval in that file's clock."""
+    locator: Locator = {}
+    for track, key in camera_features(info).items():
+        path = _place(info, "video_path", VIDEO_PATH, row, f"videos/{key}", key)
+        locator[track] = path if path is not None and (root / path).is_file() else ""
+        for end in ("from", "to"):
+            seconds = row.get(f"videos/{key}/{end}_timestamp")
+            if seconds is None and locator[track]:
+                raise BadInput(f"meta/episodes: episode {row['episode_index']} has a video and no videos/{key}/{end}_timestamp")
+            locator[f"{track}:{end}"] = float(seconds or 0.0)
+    return locator
+
+
+def remarks(root: Path, info: dict[str, Any], listing: Listing) -> list[str]:
+    """What `info.json` claims and the files do not bear out, one line each. The files are believed."""
+    out = [
+        f"camera {track} is declared and has no file for any episode"
+        for track in camera_features(info)
+        if track not in listing.cameras
+    ]
+    count = len(listing.found)
+    chunks = len({path.parent for path in (root / "data").rglob("*.parquet")})
+    claims = (("total_episodes", count), ("total_videos", listing.videos), ("total_chunks", chunks))
+    out += [f"{key} is {info[key]}; there are {real}" for key, real in claims if key in info and info[key] != real]
+    last = max(listing.found, default=-1)
+    for name, span in (info.get("splits") or {}).items():
+        stop = str(span).rpartition(":")[2]
+        if stop.isdigit() and int(stop) > last + 1:
+            out.append(f"split {name!r} is {span!r}; the last episode is {last}")
+    out += [f"{path} is used by no episode of meta/episodes" for path in listing.unreferenced]
+    return out

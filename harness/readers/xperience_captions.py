@@ -41,8 +41,7 @@ class FrameIndex:
     def __init__(
         self, names: list[str], timestamps: NDArray[np.int64] | None, count: int, numbers_from: int, timestamps_from: int
     ) -> None:
-        self.names = {_stem(name): i for i, name in reversed(list(enumerate(names)))}
-        self.names |= {name: i for i, name in reversed(list(enumerate(names)))}
+        self.names = {_stem(name): i for i, name in enumerate(names)} | {name: i for i, name in enumerate(names)}
         self.timestamps = timestamps
         self.count = count
         self.numbers_from = numbers_from
@@ -56,7 +55,9 @@ class FrameIndex:
         return frame
 
     def _resolve(self, reference: object) -> int | None:
-        if isinstance(reference, float) and reference.is_integer():
+        if isinstance(reference, float):
+            if not reference.is_integer():
+                return None
             reference = int(reference)
         text = str(reference).strip().rsplit("/", 1)[-1]
         stem = _stem(text)
@@ -94,7 +95,7 @@ class Labels:
     """
 
     def __init__(self, count: int) -> None:
-        self.codes = np.full(count, UNSET, np.int32)
+        self.codes: NDArray[np.int32] = np.full(count, UNSET, np.int32)
         self.values: dict[tuple[str, ...], int] = {}
 
     def text(self, value: object) -> int:
@@ -163,7 +164,7 @@ def caption_tracks(caption: dict[str, Any], frames: FrameIndex, times: FloatArra
     """Label tracks of a caption and what it lacks.
 
     `action`, `subtask`, `interaction`: (N,) int32 codes into sorted `categories`, -1 = no label. `objects`: (N, K) uint8 over
-    sorted `names`, not valid where the caption says nothing. `instruction`: the main task, constant.
+    sorted `names`, not valid where the caption says nothing. `main_task`: the main task, constant.
 
     Args:
         caption: As `load_caption` gives it.
@@ -191,12 +192,12 @@ def caption_tracks(caption: dict[str, Any], frames: FrameIndex, times: FloatArra
         lacking["objects"] = f"the caption lists no objects{said}"
     else:
         tracks["objects"] = objects
-    instruction = Labels(len(times))
-    instruction.codes[:] = instruction.text(_part(caption, "config", dict).get("Main Task"))
-    if (track := _label_track("instruction", instruction, times)) is None:
-        lacking["instruction"] = "the caption has no `Main Task`"
+    main_task = Labels(len(times))
+    main_task.codes[:] = main_task.text(_part(caption, "config", dict).get("Main Task"))
+    if (track := _label_track("main_task", main_task, times)) is None:
+        lacking["main_task"] = "the caption has no `Main Task`"
     else:
-        tracks["instruction"] = track
+        tracks["main_task"] = track
     return tracks, lacking
 
 

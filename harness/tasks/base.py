@@ -13,8 +13,8 @@ from harness.answers import AnswerKind, Targets
 from harness.episode import Episode
 from harness.window import SampleKind, Samples, View, WindowSpec
 
-# No input of any task: the labels themselves, and what was built from the whole recording (only calibration counts as known).
-NEVER_OBSERVED = ("action", "subtask", "target", "point_cloud")
+# No input of any task: the labels themselves, and what was made from the whole recording (only calibration counts as known).
+NEVER_OBSERVED = ("action", "subtask", "main_task", "target", "point_cloud")
 CAPTION_TEXT = ("objects", "interaction")
 
 
@@ -51,6 +51,7 @@ class Task(ABC):
         ceiling: Value of a perfect answer.
         mechanism: Why it can be learnt at all.
         requires: Tracks without which a data set cannot pose the task (shell patterns).
+        needs_features: True where targets are window features, so that ingest must store what the blocks read.
         copies: Task whose current answer the privileged copy row gives; None where there is none.
     """
 
@@ -63,7 +64,9 @@ class Task(ABC):
     unit: ClassVar[str] = ""
     floor: ClassVar[Literal["majority", "prior", "persistence", "chance"]]
     ceiling: ClassVar[float]
+    mechanism: ClassVar[str] = ""
     requires: ClassVar[tuple[str, ...]]
+    needs_features: ClassVar[bool] = False
     copies: ClassVar[str | None] = None
 
     def poses(self, tracks: Sequence[str]) -> bool:

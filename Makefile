@@ -1,0 +1,27 @@
+# Each target makes its environment first (ops/setup.sh: nothing to do when it is there).
+# Run Python from .venv directly: under `uv run`, Ray would rebuild the environment for every worker.
+PYTEST = HF_HUB_OFFLINE=1 RAY_AUTH_MODE=disabled .venv/bin/python -m pytest
+RUN ?= runs/demo
+
+.PHONY: setup demo test test-slow check format
+
+setup:
+	@ops/setup.sh
+
+demo: setup  ## 8 simulated episodes, floors and heads, all tasks
+	.venv/bin/espalier run demo --out $(RUN)
+
+check: setup  ## style and types
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+
+format: setup
+	.venv/bin/ruff format .
+	.venv/bin/ruff check --fix .
+
+test: check  ## under 15 minutes on two cores
+	$(PYTEST) -m "not slow and not gpu"
+
+test-slow: setup  ## the rest
+	$(PYTEST) -m "slow"

@@ -1,0 +1,94 @@
+"""Options of the heads."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from omegaconf import OmegaConf
+from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
+
+from harness.card import first_line, suggest
+from harness.errors import BadInput
+
+
+@dataclass
+class InputOptions:
+    """How the rows that a head sees are made; both heads share it.
+
+    Attributes:
+        history_steps: Continuous futures: so many last steps of the observed past are columns of their own.
+        clip: Standardised features beyond this many standard deviations are cut to it.
+        max_rank: Coordinates kept of the training rows' singular value decomposition.
+        max_gram: Largest Gram matrix that is factorised. Where both rows and columns are more, the rotation comes from so many
+            evenly spaced training rows.
+        key_dims: Retrieval: dimensions of the space in which query and key meet.
+        inner_folds: Inner folds of the logistic heads, and blocks of a training set that is one single episode.
+    """
+
+    history_steps: int = 8
+    clip: float = 10.0
+    max_rank: int = 1024
+    max_gram: int = 4096
+    key_dims: int = 256
+    inner_folds: int = 5
+
+
+@dataclass
+class RidgeOptions(InputOptions):
+    """Options of `ridge`.
+
+    Attributes:
+        penalty: A fixed ridge penalty (on standardised columns and targets); null chooses it on train.
+        logistic_penalty: A fixed penalty of the logistic heads (half its product with the squared weights is added to the mean
+            loss); null chooses it on train.
+        selection_rows: At most so many evenly spaced training rows take part in choosing a logistic penalty.
+        cross_prediction: Pair tasks: add how well one view predicts the other.
+    """
+
+    penalty: float | None = None
+    logistic_penalty: float | None = None
+    selection_rows: int = 10_000
+    cross_prediction: bool = True
+
+
+@dataclass
+class MLPOptions(InputOptions):
+    """Options of `mlp`.
+
+    Attributes:
+        hidden: Units of both hidden layers.
+        dropout: Share of hidden units that rest in a step.
+        learning_rate: Of AdamW.
+        weight_decay: Of AdamW.
+        batch_size: Rows per step.
+        epochs: At most so many passes over train.
+        patience: Stop after so many epochs without a better validation loss; the best epoch is kept.
+        fixed_epochs: Train exactly so many epochs and look at no validation episode; null = early stopping.
+        workers: Training processes. 1 runs in this process; more share every step's rows through Ray Train.
+    """
+
+    hidden: int = 128
+    dropout: float = 0.10
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-4
+    batch_size: int = 128
+    epochs: int = 80
+    patience: int = 10
+    fixed_epochs: int | None = None
+    workers: int = 1
+
+
+def parse_options[T: InputOptions](cls: type[T], options: dict[str, Any], branch: str) -> T:
+    """The options of a branch as its config class.
+
+    Raises:
+        BadInput: An unknown key or a wrong type.
+    """
+    structured = OmegaConf.structured(cls)
+    try:
+        parsed = OmegaConf.to_object(OmegaConf.merge(structured, options))
+    except ConfigKeyError as error:
+        raise BadInput(f"unknown option {branch}.{error.key}{suggest(str(error.key), sorted(structured))}") from error
+    except OmegaConfBaseException as error:
+        raise BadInput(f"{branch}.{error.full_key}: {first_line(error)}") from error
+    assert isinstance(parsed, cls)
+    return parsed

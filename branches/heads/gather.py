@@ -1,0 +1,229 @@
+"""Reads a training set into tables: one set of input rows for all tasks that see the same, and the targets of each."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from branches.heads.inputs import InputMaker, Layout, RawRows
+from branches.heads.rows import RowFile
+from harness.answers import Targets, recode, recode_sets
+from harness.branch import EpisodeBatch, Needs, TrainingSet
+from harness.episode import BoolArray
+from harness.tasks.base import Task
+from harness.tasks.horizon import hold_last
+
+Role = Literal["", "query", "key"]
+
+
+@dataclass(eq=False)
+class TaskRows:
+    """The targets of one task, in the order of the input rows.
+
+    Attributes:
+        valid: (n,) True where the row has a target.
+        vocabulary: Sorted classes that occur in valid rows.
+        labels: (n,) codes, -1 where not valid.
+        label_sets: (n, K) bool.
+        values: Vector targets on disk: row `position[i]` for input row i. NaN where not measured; for continuous futures the
+            difference to persistence.
+        position: (n,) rows of `values`, -1 where there is none.
+        item: (n,) retrieval items, made unique over episodes; -1 where not valid.
+        episodes: Ids that have rows of this task.
+    """
+
+    valid: BoolArray
+    vocabulary: tuple[str, ...] = ()
+    labels: NDArray[np.int32] | None = None
+    label_sets: BoolArray | None = None
+    values: RowFile | None = None
+    position: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    item: NDArray[np.int64] | None = None
+    episodes: tuple[str, ...] = ()
+
+    def read_values(self, index: slice | NDArray) -> NDArray[np.float32]:
+        """(m, D) targets of input rows; NaN where not measured."""
+        assert self.values is not None
+        position = self.position[index]
+        out = np.full((len(position), self.values.width), np.nan, np.float32)
+        out[position >= 0] = self.values.read(position[position >= 0])
+        return out
+
+
+@dataclass(eq=False)
+class Table:
+    """Input rows of one input set and the tasks that stand on them.
+
+    Attributes:
+        rows: Role -> raw rows on disk; retrieval has `query` and `key`, all else the empty role.
+        layouts: Role -> what their columns are.
+        usable: (n,) True where every role can be answered from.
+        episode: (n,) codes into `episodes`.
+        cluster: (n,) codes.
+        episodes: Ids.
+        tasks: Task id -> its targets.
+    """
+
+    rows: dict[str, RowFile]
+    layouts: dict[str, Layout]
+    usable: BoolArray
+    episode: NDArray[np.int64]
+    cluster: NDArray[np.int64]
+    episodes: tuple[str, ...]
+    tasks: dict[str, TaskRows]
+
+
+class _Targets:
+    """Targets of one task as they come, episode by episode."""
+
+    def __init__(self, path: Path) -> None:
+        self.batches: dict[str, Targets] = {}
+        self.digest: dict[str, bytes] = {}
+        self.values = RowFile(path)
+
+    def add(self, batch: EpisodeBatch, task: Task) -> None:
+        targets = batch.targets
+        self.digest[batch.episode] = _digest(batch)
+        if targets.values is not None:
+            self.values.append(_residual(targets, batch, task))
+        # Labels and sets are small; the wide arrays went to disk.
+        self.batches[batch.episode] = Targets(
+            targets.valid, targets.labels, targets.label_sets, targets.vocabulary, item=targets.item
+        )
+
+    def aligned(self, digests: dict[str, bytes], sizes: dict[str, int]) -> TaskRows:
+        """In the order of the input rows, with one vocabulary."""
+        for episode, digest in self.digest.items():
+            if digests.get(episode, digest) != digest:
+                raise ValueError(f"episode {episode}: tasks that see the same inputs have different samples")
+        counts = {e: len(t.valid) for e, t in self.batches.items()}
+        starts = dict(zip(counts, np.cumsum([0, *counts.values()]), strict=False))
+        position = [np.arange(n) + starts[e] if e in counts else np.full(n, -1) for e, n in sizes.items()]
+        order = np.concatenate([*position, np.zeros(0, np.int64)]).astype(np.int64)
+        parts = list(self.batches.values())
+        vocabulary = tuple(sorted({word for part in parts for word in _words(part)}))
+        valid = _take(order, [p.valid for p in parts], False)
+        out = TaskRows(valid, vocabulary, position=order, episodes=tuple(self.batches))
+        if parts and parts[0].labels is not None:
+            codes = [np.where(p.valid, recode(p.labels, p.vocabulary, vocabulary), -1) for p in parts if p.labels is not None]
+            out.labels = _take(order, codes, -1).astype(np.int32)
+            out.valid = out.valid & (out.labels >= 0)
+        if parts and parts[0].label_sets is not None:
+            sets = [recode_sets(p.label_sets, p.vocabulary, vocabulary) for p in parts if p.label_sets is not None]
+            out.label_sets = _take(order, sets, False)
+        if parts and parts[0].item is not None:
+            numbers = [np.where(p.valid, p.item + starts[e], -1) for e, p in self.batches.items() if p.item is not None]
+            out.item = _take(order, numbers, -1).astype(np.int64)
+        if self.values.width > 0:
+            out.values = self.values
+        return out
+
+
+def gather(
+    training: TrainingSet,
+    tasks: tuple[Task, ...],
+    makers: dict[str, InputMaker],
+    needs: Callable[[Task], Needs],
+    scratch: Path,
+) -> Table | None:
+    """Read the tasks of one input set: the targets of each, then the inputs of as few as cover every episode.
+
+    Args:
+        training: Train or validation.
+        tasks: They see the same rows (one task where it is a retrieval task, a continuous future or a probe).
+        makers: Task id -> makes its raw rows.
+        needs: Task -> what to ask for.
+        scratch: Empty folder for rows.
+
+    Returns:
+        The table; None where no episode has a sample of any of the tasks.
+    """
+    found: dict[str, _Targets] = {}
+    for number, task in enumerate(tasks):
+        found[task.id] = _Targets(scratch / f"targets-{number}.rows")
+        role: Role = "key" if task.answer == "retrieval" else ""
+        for batch in training.batches(task, Needs(tracks=task.tracks_for_history()), role):
+            found[task.id].add(batch, task)
+    roles: tuple[Role, ...] = ("query", "key") if tasks[0].answer == "retrieval" else ("",)
+    inputs = {role: _Inputs(scratch / f"inputs-{role}.rows") for role in roles}
+    for role, rows in inputs.items():
+        for task in sorted(tasks, key=lambda t: -len(found[t.id].digest)):
+            if set(found[task.id].digest) - set(rows.digest):
+                for batch in training.batches(task, needs(task), role):
+                    rows.add(batch, makers[task.id])
+    first = inputs[roles[0]]
+    if not first.sizes:
+        return None
+    if any(rows.digest != first.digest for rows in inputs.values()):
+        raise ValueError(f"task {tasks[0].id}: query and key have different samples")
+    return Table(
+        rows={role: rows.file for role, rows in inputs.items()},
+        layouts={role: rows.layout for role, rows in inputs.items() if rows.layout is not None},
+        usable=np.stack([np.concatenate(rows.usable) for rows in inputs.values()]).all(axis=0),
+        episode=np.repeat(np.arange(len(first.sizes)), list(first.sizes.values())),
+        cluster=np.repeat(np.unique(first.clusters, return_inverse=True)[1], list(first.sizes.values())),
+        episodes=tuple(first.sizes),
+        tasks={task.id: found[task.id].aligned(first.digest, first.sizes) for task in tasks},
+    )
+
+
+class _Inputs:
+    """Raw rows of one role as they come, each episode once."""
+
+    def __init__(self, path: Path) -> None:
+        self.file = RowFile(path)
+        self.digest: dict[str, bytes] = {}
+        self.sizes: dict[str, int] = {}
+        self.clusters: list[str] = []
+        self.usable: list[BoolArray] = []
+        self.layout: Layout | None = None
+
+    def add(self, batch: EpisodeBatch, maker: InputMaker) -> None:
+        if batch.episode in self.digest:
+            return
+        raw: RawRows = maker(batch.observed)
+        if self.layout is not None and raw.layout != self.layout:
+            raise ValueError(f"episode {batch.episode}: other feature blocks than the episodes before it")
+        self.layout = raw.layout
+        self.digest[batch.episode] = _digest(batch)
+        self.sizes[batch.episode] = len(raw.values)
+        self.clusters.append(batch.cluster)
+        self.usable.append(raw.usable)
+        self.file.append(raw.values)
+
+
+def _digest(batch: EpisodeBatch) -> bytes:
+    return blake2b(np.ascontiguousarray(batch.samples.starts).tobytes(), digest_size=16).digest()
+
+
+def _residual(targets: Targets, batch: EpisodeBatch, task: Task) -> NDArray[np.float32]:
+    """(n, D) targets, NaN where not measured; for a continuous future what is left of it after persistence."""
+    assert targets.values is not None
+    values = targets.values.astype(np.float64)
+    if task.tracks_for_history():
+        held, _ = hold_last(*task.history(batch.observed.views[0]))
+        values = values - np.tile(held, (1, values.shape[1] // max(held.shape[1], 1)))
+    measured = targets.valid[:, None] & (np.ones(values.shape, bool) if targets.mask is None else targets.mask)
+    return np.where(measured, values, np.nan).astype(np.float32)
+
+
+def _words(targets: Targets) -> list[str]:
+    """The classes of valid rows."""
+    if targets.labels is not None:
+        codes = np.unique(targets.labels[targets.valid])
+        return [targets.vocabulary[c] for c in codes[codes >= 0].tolist()]
+    if targets.label_sets is not None:
+        return [targets.vocabulary[k] for k in np.flatnonzero(targets.label_sets[targets.valid].any(axis=0)).tolist()]
+    return []
+
+
+def _take(order: NDArray[np.int64], parts: list, missing: int | bool) -> NDArray:
+    """Rows of the concatenated parts at `order`, `missing` where it is -1."""
+    rows = np.concatenate(parts)
+    out = np.full((len(order), *rows.shape[1:]), missing, rows.dtype)
+    out[order >= 0] = rows[order[order >= 0]]
+    return out

@@ -1,0 +1,201 @@
+"""Fits one linear head per task, in rotated coordinates: logistic for labels, ridge for everything else."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from branches.heads.config import RidgeOptions
+from branches.heads.gather import Table, TaskRows
+from branches.heads.logistic import choose_penalty, fit_logistic, fold_of
+from branches.heads.pairs import fit_cross_prediction
+from branches.heads.prepare import Prepared
+from branches.heads.ridge import Factors, ReadRows, RidgeProblem, factorise, inner_groups, ridge_problem
+from branches.heads.scaler import SMALLEST_STD, column_moments
+from harness.episode import BoolArray
+
+THRESHOLDS = np.linspace(0.02, 0.98, 49)
+LARGEST_R2 = 0.99
+Matrix = NDArray[np.float64]
+
+
+@dataclass(eq=False)
+class FittedHead:
+    """What a fit found for one task and role.
+
+    Attributes:
+        arrays: Of these only `projection` (r, m) stands on rotated coordinates; `branches.heads.heads` reads them all.
+        details: For a reader; JSON values.
+    """
+
+    arrays: dict[str, NDArray]
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(eq=False)
+class LinearFitter:
+    """Fits the heads of one table; a factorisation serves all tasks with the same valid rows.
+
+    Attributes:
+        table: Targets and who they are of.
+        prepared: Role -> coordinates.
+        options: Penalties.
+    """
+
+    table: Table
+    prepared: dict[str, Prepared]
+    options: RidgeOptions
+    _factors: dict[bytes, Factors] = field(default_factory=dict)
+
+    def labels(self, rows: TaskRows) -> FittedHead:
+        """Balanced multinomial logistic regression; for pairs also on how well one view predicts the other."""
+        assert rows.labels is not None
+        keep = rows.valid & self.table.usable
+        groups, unit = self._groups(keep)
+        index = np.flatnonzero(keep)
+        codes, n_classes = rows.labels[index], len(rows.vocabulary)
+        z = self.prepared[""].read(index)
+        rank = z.shape[1]
+        cross = self._cross_prediction(rows.labels, keep, groups)
+        if cross is not None:
+            z = np.concatenate([z, cross.details.pop("evidence")[index]], axis=1)
+        norm = float(np.sqrt(max((z**2).sum(axis=1).mean(), np.finfo(np.float32).tiny)))
+        z /= norm
+        details: dict[str, Any] = {"inner_groups": unit, "cross_prediction": cross is not None}
+        if self.options.logistic_penalty is not None:
+            penalty = self.options.logistic_penalty / norm**2
+        else:
+            some = np.linspace(0, len(index) - 1, min(len(index), self.options.selection_rows)).round().astype(np.int64)
+            folds = fold_of(groups, keep, self.options.inner_folds)[index]
+            penalty, details["loss"] = choose_penalty(z[some].astype(np.float32), codes[some], n_classes, folds[some])
+        fit = fit_logistic(z, codes, n_classes, penalty)
+        details["penalty"] = penalty
+        weights = fit.weights / norm
+        arrays = {"projection": weights[:rank], "bias": fit.intercept}
+        if cross is not None:
+            cross.arrays["cross_projection"] = cross.arrays["cross_scale"][:, None] * weights[rank:]
+            arrays |= cross.arrays
+        return FittedHead(arrays, details)
+
+    def label_sets(self, rows: TaskRows) -> FittedHead:
+        """A ridge per label on 0 and 1, and the threshold of the best micro-F1 on left-out rows."""
+        assert rows.label_sets is not None
+        sets = rows.label_sets
+        keep = rows.valid & self.table.usable
+        groups, unit = self._groups(keep)
+        problem = self._problem(keep, lambda index: sets[index].astype(np.float64))
+        penalty, _ = self._penalty(problem, groups)
+        weights, bias = problem.solve(penalty)
+        scores = problem.left_out_predictions(groups, penalty)[keep]
+        threshold, score = best_threshold(scores, sets[keep])
+        arrays = {"projection": weights, "bias": bias, "threshold": np.array(threshold)}
+        return FittedHead(arrays, {"inner_groups": unit, "threshold": threshold, "left_out_micro_f1": score, **_range(penalty)})
+
+    def vectors(self, rows: TaskRows) -> FittedHead:
+        """Ridge on standardised targets, a penalty for each; a target that was not measured stands at its train mean."""
+        assert rows.values is not None
+        keep = rows.valid & self.table.usable
+        in_file = np.zeros(len(rows.values), bool)
+        in_file[rows.position[keep]] = True
+        mean, std = column_moments(rows.values, in_file)
+        groups, unit = self._groups(keep)
+        problem = self._problem(keep, lambda index: np.nan_to_num((rows.read_values(index) - mean) / std, nan=0.0))
+        penalty, errors = self._penalty(problem, groups)
+        weights, bias = problem.solve(penalty)
+        arrays = {"projection": weights, "bias": bias, "target_mean": mean, "target_std": std}
+        details = {"inner_groups": unit, **_range(penalty)}
+        if errors is not None:
+            details["left_out_r2"] = float(1 - errors.sum() / max(keep.sum() * len(mean), 1))
+        return FittedHead(arrays, details)
+
+    def retrieval(self, rows: TaskRows) -> dict[str, FittedHead]:
+        """Query and key meet in the principal coordinates of the key, weighted by how well left-out queries predict them.
+
+        With R2 the share of a coordinate's variance that the query explains, the log-likelihood ratio of a key given the query
+        is, up to the length of the two vectors, the product of the prediction times 1 / sqrt(R2 (1 - R2)) and of the key's
+        coordinate times sqrt(R2 / (1 - R2)). Coordinates that left-out queries do not predict have no weight.
+        """
+        keep = rows.valid & self.table.usable
+        groups, unit = self._groups(keep)
+        key, dims = self.prepared["key"], min(self.options.key_dims, self.prepared["key"].rotation.rank)
+        first = key.read(np.flatnonzero(keep))[:, :dims]
+        mean, std = first.mean(axis=0), first.std(axis=0)
+        std = np.where(std < SMALLEST_STD, 1.0, std)
+        problem = self._problem(keep, lambda index: (key.read(index)[:, :dims] - mean) / std, "query")
+        penalty, errors = self._penalty(problem, groups)
+        weights, bias = problem.solve(penalty)
+        r2 = np.full(dims, 0.5) if errors is None else np.minimum(1 - errors / keep.sum(), LARGEST_R2)
+        predictable = r2 > 0
+        if not predictable.any():
+            r2, predictable = np.full(dims, 0.5), np.ones(dims, bool)
+        safe = np.where(predictable, r2, 0.5)
+        query_weight = np.where(predictable, 1 / np.sqrt(safe * (1 - safe)), 0.0)
+        key_weight = np.where(predictable, np.sqrt(safe / (1 - safe)), 0.0)
+        details = {"inner_groups": unit, "predictable": int(predictable.sum()), **_range(penalty)}
+        return {
+            "query": FittedHead({"projection": weights * query_weight, "bias": bias * query_weight}, details),
+            "key": FittedHead(
+                {"projection": np.eye(key.rotation.rank, dims) * (key_weight / std), "bias": -mean / std * key_weight}
+            ),
+        }
+
+    def _groups(self, keep: BoolArray) -> tuple[NDArray[np.int64], str]:
+        return inner_groups(self.table.cluster, self.table.episode, keep, self.options.inner_folds)
+
+    def _problem(self, keep: BoolArray, targets: ReadRows, role: str = "") -> RidgeProblem:
+        read = self.prepared[role].read
+        cached = keep.tobytes()
+        if cached not in self._factors:
+            self._factors[cached] = factorise(read, keep.astype(np.float64))
+        return ridge_problem(self._factors[cached], read, targets)
+
+    def _penalty(self, problem: RidgeProblem, groups: NDArray[np.int64]) -> tuple[Matrix, Matrix | None]:
+        """(D,) penalties, and (D,) squared left-out errors where they were chosen by them."""
+        width = len(problem.target_mean)
+        if self.options.penalty is not None:
+            return np.full(width, self.options.penalty), None
+        grid = problem.factors.grid()
+        errors = problem.left_out_errors(groups, grid)
+        return grid[errors.argmin(axis=0)], errors.min(axis=0)
+
+    def _cross_prediction(self, labels: NDArray[np.int32], keep: BoolArray, groups: NDArray[np.int64]) -> FittedHead | None:
+        """How well the first view predicts the second: the maps, and the standardised `evidence` of the training pairs."""
+        layout = self.table.layouts[""]
+        if not self.options.cross_prediction or len(layout.views) != 2:
+            return None
+        found = fit_cross_prediction(self.prepared[""].rows, layout, labels, keep, groups, self.options)
+        if found is None:
+            return None
+        maps, ratios = found
+        mean, std = ratios[keep].mean(axis=0), ratios[keep].std(axis=0)
+        # Together as much variance as all features: see `branches.heads.scaler.balance`.
+        scale = np.sqrt(layout.features / len(mean)) / np.where(std < SMALLEST_STD, 1.0, std)
+        arrays = {f"cross_{name}": array for name, array in maps.arrays().items()}
+        return FittedHead(arrays | {"cross_offset": mean, "cross_scale": scale}, {"evidence": (ratios - mean) * scale})
+
+
+def best_threshold(scores: Matrix, truth: BoolArray) -> tuple[float, float]:
+    """The threshold of the highest micro-F1 where every row answers at least its best label, and that micro-F1.
+
+    Args:
+        scores: (n, K).
+        truth: (n, K).
+    """
+    best = np.zeros(truth.shape, bool)
+    best[np.arange(len(scores)), scores.argmax(axis=1)] = True
+    f1 = np.array([2 * (truth & chosen).sum() / max(truth.sum() + chosen.sum(), 1) for chosen in _answers(scores, best)])
+    return float(THRESHOLDS[f1.argmax()]), float(f1.max())
+
+
+def _answers(scores: Matrix, best: BoolArray) -> list[BoolArray]:
+    return [np.asarray((scores > threshold) | best, bool) for threshold in THRESHOLDS]
+
+
+def _range(penalty: Matrix) -> dict[str, float]:
+    """What the penalties are, in three numbers."""
+    return {
+        "penalty": float(np.median(penalty)),
+        "smallest_penalty": float(penalty.min()),
+        "largest_penalty": float(penalty.max()),
+    }

@@ -1,0 +1,161 @@
+"""Turns the tables of train and validation into what the networks learn, and the trained networks into heads."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import scipy.special
+from numpy.typing import NDArray
+
+from branches.heads.config import MLPOptions
+from branches.heads.gather import Table, TaskRows
+from branches.heads.heads import forward
+from branches.heads.linear import FittedHead, best_threshold
+from branches.heads.mlp import MLPFit, MLPProblem
+from branches.heads.prepare import Prepared
+from branches.heads.scaler import SMALLEST_STD, column_moments
+from harness.answers import recode, recode_sets
+from harness.episode import BoolArray
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(eq=False)
+class NetworkTask:
+    """One network to train, and what its head needs beside it.
+
+    Attributes:
+        problem: Rows and targets.
+        arrays: Of the head: target mean and standard deviation.
+        key: Retrieval: the head of the key side, which is fitted in closed form.
+    """
+
+    problem: MLPProblem
+    arrays: dict[str, NDArray] = field(default_factory=dict)
+    key: FittedHead | None = None
+
+    def head(self, fit: MLPFit, fixed: bool) -> FittedHead:
+        """The trained network as a head; the threshold of a label set is chosen on validation rows where there are any."""
+        details: dict[str, Any] = {"epochs": fit.epochs, "best_epoch": fit.best_epoch, "validation_loss": fit.validation_loss}
+        if fit.validation_loss is None:
+            details["early_stopping"] = "off: fixed_epochs is set" if fixed else "off: no validation rows, so all epochs ran"
+        arrays: dict[str, NDArray] = {**self.arrays, **fit.arrays}
+        if self.problem.loss == "labels":
+            threshold = 0.5
+            if fit.validation_loss is not None:
+                chance = scipy.special.expit(forward(arrays, self.problem.validation_rows.astype(np.float64)))
+                threshold, details["validation_micro_f1"] = best_threshold(chance, self.problem.validation_targets > 0)
+            arrays["threshold"] = np.array(scipy.special.logit(threshold))
+            details["threshold"] = threshold
+        return FittedHead(arrays, details)
+
+
+@dataclass(eq=False)
+class NetworkTasks:
+    """Makes the networks' problems from one table.
+
+    Attributes:
+        table: Of train.
+        prepared: Role -> coordinates of train.
+        validation: Of the validation episodes; None where there are none.
+        options: Sizes.
+    """
+
+    table: Table
+    prepared: dict[str, Prepared]
+    validation: Table | None
+    options: MLPOptions
+    _rotated: dict[str, Floats] = field(default_factory=dict)
+
+    def make(self, task_id: str, kind: str) -> NetworkTask:
+        """The problem of one task.
+
+        Args:
+            task_id: A task of the table.
+            kind: Its answer kind.
+        """
+        if kind == "retrieval":
+            return self._retrieval(task_id)
+        rows = self.table.tasks[task_id]
+        keep = rows.valid & self.table.usable
+        if kind == "label":
+            assert rows.labels is not None
+            return self._task(task_id, "classes", rows.labels[keep].astype(np.int64), len(rows.vocabulary), {})
+        if kind == "label_set":
+            assert rows.label_sets is not None
+            return self._task(task_id, "labels", rows.label_sets[keep].astype(np.float32), len(rows.vocabulary), {})
+        assert rows.values is not None
+        in_file = np.zeros(len(rows.values), bool)
+        in_file[rows.position[keep]] = True
+        mean, std = column_moments(rows.values, in_file)
+        targets = ((rows.read_values(np.flatnonzero(keep)) - mean) / std).astype(np.float32)
+        return self._task(task_id, "values", targets, len(mean), {"target_mean": mean, "target_std": std})
+
+    def _task(self, task_id: str, loss: Any, targets: NDArray, outputs: int, arrays: dict[str, NDArray]) -> NetworkTask:
+        rows = self.table.tasks[task_id]
+        prepared = self.prepared[""]
+        index = np.flatnonzero(rows.valid & self.table.usable)
+        held_rows, held_targets = self._held_out(task_id, rows, targets, arrays)
+        problem = MLPProblem(
+            task_id, loss, prepared.coordinates.read(index), targets, held_rows, held_targets, outputs, prepared.rows.width
+        )
+        return NetworkTask(problem, arrays)
+
+    def _held_out(
+        self, task_id: str, rows: TaskRows, targets: NDArray, arrays: dict[str, NDArray]
+    ) -> tuple[Floats, NDArray]:
+        """Validation rows and targets in the vocabulary and scale of train; rows of classes that train lacks are left out."""
+        none = np.zeros((0, self.prepared[""].rotation.rank), np.float32), targets[:0]
+        if self.validation is None or task_id not in self.validation.tasks:
+            return none
+        held = self.validation.tasks[task_id]
+        keep = held.valid & self.validation.usable
+        values: NDArray
+        if held.labels is not None:
+            values = recode(held.labels, held.vocabulary, rows.vocabulary).astype(np.int64)
+            keep = keep & (values >= 0)
+        elif held.label_sets is not None:
+            values = recode_sets(held.label_sets, held.vocabulary, rows.vocabulary).astype(np.float32)
+        elif held.values is not None:
+            values = ((held.read_values(slice(None)) - arrays["target_mean"]) / arrays["target_std"]).astype(np.float32)
+            keep = keep & np.isfinite(values).any(axis=1)
+        else:
+            return none
+        return (self._validation_rows("")[keep], values[keep]) if keep.any() else none
+
+    def _retrieval(self, task_id: str) -> NetworkTask:
+        """The network maps the query to the standardised principal coordinates of the key."""
+        rows = self.table.tasks[task_id]
+        keep = rows.valid & self.table.usable
+        index = np.flatnonzero(keep)
+        key = self.prepared["key"]
+        dims = min(self.options.key_dims, key.rotation.rank)
+        targets = key.coordinates.read(index)[:, :dims]
+        mean, std = targets.mean(axis=0), targets.std(axis=0)
+        std = np.where(std < SMALLEST_STD, np.float32(1), std)
+        none = np.zeros((0, self.prepared["query"].rotation.rank), np.float32), targets[:0]
+        held = none
+        if self.validation is not None and task_id in self.validation.tasks:
+            chosen: BoolArray = self.validation.tasks[task_id].valid & self.validation.usable
+            if chosen.any():
+                held = self._validation_rows("query")[chosen], (self._validation_rows("key")[chosen, :dims] - mean) / std
+        problem = MLPProblem(
+            task_id,
+            "values",
+            self.prepared["query"].coordinates.read(index),
+            (targets - mean) / std,
+            *held,
+            dims,
+            self.prepared["query"].rows.width,
+        )
+        head = FittedHead({"projection": np.eye(key.rotation.rank, dims) / std, "bias": -mean / std})
+        return NetworkTask(problem, key=head)
+
+    def _validation_rows(self, role: str) -> Floats:
+        """(v, r) coordinates of all validation rows of a role, once for all tasks."""
+        assert self.validation is not None
+        if role not in self._rotated:
+            prepared = self.prepared[role]
+            parts = [prepared.rotation.rotate(prepared.scaler(raw)) for _, raw in self.validation.rows[role].chunks()]
+            self._rotated[role] = np.concatenate(parts)
+        return self._rotated[role]

@@ -1,0 +1,126 @@
+"""Standardising: what is subtracted and divided comes from training rows alone."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from branches.heads.rows import EVERY, RowFile
+from harness.episode import BoolArray
+
+SMALLEST_STD = 1e-6  # below it a column is a constant and its scale is 1 (published rule)
+LAYER_NORM_EPSILON = 1e-5
+
+
+@dataclass(frozen=True, eq=False)
+class Scaler:
+    """(x - mean) / std, cut at +-clip, missing values at the mean, columns weighted.
+
+    Attributes:
+        mean: (d,) float32, over the measured entries of train.
+        std: (d,) float32, over the measured entries of train.
+        weight: (d,) float32 factor per column, by `balance`.
+        clip: Standard deviations.
+        layer_norm: True brings every row to mean 0 and variance 1 over its columns afterwards (the MLP's first layer).
+    """
+
+    mean: NDArray[np.float32]
+    std: NDArray[np.float32]
+    weight: NDArray[np.float32]
+    clip: float
+    layer_norm: bool = False
+
+    def __call__(self, raw: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(m, d) float32 from raw rows; a value that was not measured stands at the train mean, which is 0."""
+        rows = np.subtract(raw, self.mean, dtype=np.float32)
+        rows /= self.std
+        np.clip(rows, -self.clip, self.clip, out=rows)
+        rows *= self.weight
+        np.nan_to_num(rows, copy=False, nan=0.0)
+        if self.layer_norm:
+            rows -= rows.mean(axis=1, keepdims=True)
+            rows /= np.sqrt((rows**2).mean(axis=1, keepdims=True) + LAYER_NORM_EPSILON)
+        return rows
+
+    def take(self, columns: slice) -> "Scaler":
+        """The same for some columns."""
+        return replace(self, mean=self.mean[columns], std=self.std[columns], weight=self.weight[columns])
+
+
+@dataclass(frozen=True, eq=False)
+class ScaledRows:
+    """Rows of a file as a scaler makes them, all columns or some.
+
+    Attributes:
+        file: Raw rows.
+        scaler: Standardises the given columns.
+        columns: Which columns of the file are given.
+    """
+
+    file: RowFile
+    scaler: Scaler
+    columns: slice = EVERY
+
+    @property
+    def width(self) -> int:
+        """Columns."""
+        return len(self.scaler.mean)
+
+    def take(self, columns: slice) -> "ScaledRows":
+        """Some columns of rows that give all."""
+        return ScaledRows(self.file, self.scaler.take(columns), columns)
+
+    def read(self, index: slice | NDArray) -> NDArray[np.float32]:
+        """(m, width) rows at `index`."""
+        return self.scaler(self.file.read(index, self.columns))
+
+    def chunks(self) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+        """All rows in order: (which, (m, width) rows)."""
+        for part, chunk in self.file.chunks(self.columns):
+            yield part, self.scaler(chunk)
+
+
+def fit_scaler(
+    rows: RowFile, keep: BoolArray, clip: float, weight: NDArray[np.float32] | None = None, *, layer_norm: bool = False
+) -> Scaler:
+    """Mean and standard deviation of the measured entries of the rows in `keep`, one pass."""
+    mean, std = column_moments(rows, keep)
+    weight = np.ones(rows.width, np.float32) if weight is None else weight
+    return Scaler(mean.astype(np.float32), std.astype(np.float32), weight, clip, layer_norm)
+
+
+def column_moments(rows: RowFile, keep: BoolArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(d,) mean and (d,) standard deviation over measured entries; mean 0 where nothing is measured, std 1 below 1e-6."""
+    shift: NDArray[np.float64] | None = None
+    count, total, squares = (np.zeros(max(rows.width, 0)) for _ in range(3))
+    for part, chunk in rows.chunks():
+        values = chunk[keep[part]].astype(np.float64)
+        measured = np.isfinite(values)
+        if shift is None and len(values):
+            # Sums about a nearby value keep their digits where a column's mean is large against its spread.
+            shift = np.where(
+                measured.any(axis=0), np.where(measured, values, 0).sum(axis=0) / np.maximum(measured.sum(axis=0), 1), 0
+            )
+        if shift is None:
+            continue
+        values = np.where(measured, values - shift, 0.0)
+        count += measured.sum(axis=0)
+        total += values.sum(axis=0)
+        squares += (values**2).sum(axis=0)
+    offset = np.zeros_like(total) if shift is None else shift
+    delta = total / np.maximum(count, 1)
+    std = np.sqrt(np.maximum(squares / np.maximum(count, 1) - delta**2, 0))
+    return np.where(count > 0, offset + delta, 0.0), np.where(std < SMALLEST_STD, 1.0, std)
+
+
+def balance(groups: Sequence[slice]) -> NDArray[np.float32]:
+    """(d,) weights that give every group of columns the total variance of the widest one.
+
+    A penalty treats all standardised columns alike: a hundred columns of recent past would drown in eight thousand features.
+    """
+    widths = [group.stop - group.start for group in groups]
+    weight = np.ones(sum(widths), np.float32)
+    for group, width in zip(groups, widths, strict=True):
+        weight[group] = np.sqrt(max(widths) / width)
+    return weight

@@ -1,0 +1,106 @@
+"""The prediction bundle: Parquet parts and a manifest. The only door between models and scores."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from harness.errors import BadInput
+from harness.manifest import write_json
+
+SCHEMA = "espalier.bundle/1"
+COST = b"espalier.cost"  # key of a part's cost in its metadata
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """One branch, one fold, one seed.
+
+    Attributes:
+        folder: Where the parts are.
+        branch: Branch id.
+        family: As in its card.
+        fold: Fold id.
+        seed: Seed.
+        split: Hash of the split it answers.
+        routes: Task -> `native`, `derived` or `probe`; tasks it does not answer are absent.
+        fitted_on: Fitted part -> episode ids it has seen; null where nobody knows.
+        classes: Task -> what the probabilities are over.
+        privileged: True where targets were looked at.
+        card: The rest of the branch's card.
+        cost: `train_s`, `params`, ... of the fit.
+        details: What the fit had to say.
+    """
+
+    folder: Path
+    branch: str
+    family: str
+    fold: int
+    seed: int
+    split: str
+    routes: dict[str, str]
+    fitted_on: dict[str, list[str]] | None
+    classes: dict[str, list[str]] = field(default_factory=dict)
+    privileged: bool = False
+    card: dict[str, Any] = field(default_factory=dict)
+    cost: dict[str, Any] = field(default_factory=dict)
+    details: dict[str, Any] = field(default_factory=dict)
+
+    def save(self) -> None:
+        """Write `manifest.json`."""
+        body = {k: getattr(self, k) for k in self.__dataclass_fields__ if k != "folder"}
+        write_json(self.folder / "manifest.json", {"schema": SCHEMA, **body})
+
+    @staticmethod
+    def load(folder: Path) -> "Bundle":
+        """Read a bundle's manifest.
+
+        Raises:
+            BadInput: No manifest, not JSON, or of another schema.
+        """
+        path = folder / "manifest.json"
+        try:
+            body = json.loads(path.read_text())
+            if body.pop("schema") != SCHEMA:
+                raise KeyError("schema")
+            return Bundle(folder, **body)
+        except FileNotFoundError as error:
+            raise BadInput(f"{folder}: no bundle (manifest.json is missing)") from error
+        except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+            raise BadInput(f"{path}: not a bundle manifest of schema {SCHEMA}: {error}") from error
+
+    def parts(self) -> list[Path]:
+        """Its Parquet files, sorted by name."""
+        return sorted(self.folder.glob("part-*.parquet"))
+
+    def parts_of(self, episode: str) -> list[Path]:
+        """The parts of one episode, in the order of its samples; a part's name ends in its first sample."""
+        return sorted(
+            p
+            for p in self.folder.glob(f"part-{glob_escape(episode)}-*.parquet")
+            if p.stem.rpartition("-")[0] == f"part-{episode}"
+        )
+
+    def predict_cost(self) -> dict[str, float]:
+        """Seconds and peak memory over its parts."""
+        seconds, peak = 0.0, 0.0
+        for path in self.parts():
+            found = json.loads((pq.read_schema(path).metadata or {}).get(COST, b"{}"))
+            seconds += found.get("seconds", 0.0)
+            peak = max(peak, found.get("peak_gib", 0.0))
+        return {"predict_s": round(seconds, 3), "peak_gib": round(peak, 3)}
+
+
+def glob_escape(text: str) -> str:
+    """An episode id inside a glob pattern, taken literally."""
+    return "".join(f"[{c}]" if c in "*?[" else c for c in text)
+
+
+def find_bundles(folder: Path) -> Iterator[Bundle]:
+    """Every bundle below a folder, sorted by path."""
+    for path in sorted(folder.rglob("manifest.json")):
+        if (path.parent.name.startswith("seed=")) and path.parent.parent.name.startswith("fold="):
+            yield Bundle.load(path.parent)

@@ -1,0 +1,177 @@
+"""The command line: parse, resolve the verb, call, print. Nothing heavy is imported before a verb needs it."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from harness.errors import BadInput, UnreadableEpisode
+
+app = typer.Typer(
+    name="espalier",
+    help="Compare model families that have nothing in common on the same held-out episodes.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+DatasetArgument = Annotated[
+    str, typer.Argument(metavar="DATASET", help="A card name, a card file, a data-set folder or a table.")
+]
+Options = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Options, e.g. windows.stride=10.")]
+ConfigFile = Annotated[Path | None, typer.Option("--config", help="YAML file with options.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Out = Annotated[Path, typer.Option("--out", help="Folder for the result.")]
+
+
+def console(*, error: bool = False) -> Console:
+    """A console; as wide as a table needs where the output is no terminal."""
+    width = None if (sys.stderr if error else sys.stdout).isatty() else 160
+    return Console(stderr=error, width=width, soft_wrap=not error and width is None)
+
+
+@app.command("demo-data")
+def demo_data(
+    out: Annotated[Path, typer.Argument(help="Folder to write.")],
+    episodes: Annotated[int, typer.Option(help="How many.")] = 8,
+    seed: Annotated[int, typer.Option(help="Seeds from 10000 up are reserved for pretraining.")] = 0,
+    seconds: Annotated[float, typer.Option(help="Length of each.")] = 30.0,
+    mute: Annotated[str | None, typer.Option(help="Mechanism to silence; see docs/demo.md.")] = None,
+) -> None:
+    """Write simulated episodes in the Xperience-10M layout."""
+    from harness.demo import write_demo  # noqa: PLC0415
+
+    folders = write_demo(out, episodes, seed, seconds, mute)
+    console().print(Text(f"wrote {len(folders)} episodes to {out}"))
+
+
+@app.command()
+def inspect(dataset: DatasetArgument, options: Options = None, config: ConfigFile = None, as_json: AsJson = False) -> None:
+    """Show modalities, rates, lengths, label counts and what is missing."""
+    from harness.inspect import inspect as look  # noqa: PLC0415
+    from harness.inspect import print_inspection  # noqa: PLC0415
+
+    opened, _, _ = _open(dataset, options, config)
+    _say_card(opened)
+    found = look(opened)
+    if as_json:
+        print(json.dumps(found, indent=1))
+    else:
+        print_inspection(found, console())
+    if found["quarantined"]:
+        raise typer.Exit(3)
+
+
+@app.command()
+def run(
+    dataset: DatasetArgument,
+    out: Out,
+    options: Options = None,
+    branch: Annotated[list[str] | None, typer.Option("-b", "--branch", help="Branch; may be repeated.")] = None,
+    task: Annotated[list[str] | None, typer.Option("-t", "--task", help="Task; may be repeated.")] = None,
+    config: ConfigFile = None,
+    address: Annotated[str | None, typer.Option(help="Ray cluster; without it a local Ray starts and stops.")] = None,
+) -> None:
+    """Ingest, fit, predict and score; into an existing folder it does what is missing."""
+    from harness.report.terminal import print_leaderboard  # noqa: PLC0415
+    from harness.run import Request  # noqa: PLC0415
+    from harness.run import run as execute  # noqa: PLC0415
+
+    opened, resolved, passed = _open(dataset, options, config)
+    _say_card(opened)
+    request = Request(opened, resolved, passed, tuple(branch or ()), tuple(task or ()), out, address)
+    outcome = execute(request, console(error=True))
+    print_leaderboard(outcome.leaderboard, console())
+    errors = console(error=True)
+    for lost in outcome.quarantined:
+        errors.print(Text(f"quarantined {lost.episode}: {lost.path}: {lost.reason}", style="red"))
+    for line in outcome.failed:
+        errors.print(Text(f"failed {line}", style="red"))
+    console().print(Text(f"\nwritten to {out}"))
+    raise typer.Exit(outcome.exit_code)
+
+
+@app.command()
+def score(
+    paths: Annotated[list[Path], typer.Argument(metavar="RUN_OR_BUNDLE...", help="Run folders or bundles.")],
+    out: Out,
+    targets: Annotated[Path | None, typer.Option(help="Run folder whose targets the bundles answer.")] = None,
+) -> None:
+    """Recompute a leaderboard from what is on disk."""
+    from harness.report.terminal import print_leaderboard  # noqa: PLC0415
+    from harness.score import score_paths  # noqa: PLC0415
+
+    print_leaderboard(score_paths(paths, targets, out), console())
+
+
+@app.command("list")
+def list_(
+    what: Annotated[str, typer.Argument(metavar="branches|tasks|cards|metrics|features|formats")],
+    as_json: AsJson = False,
+) -> None:
+    """Show what there is."""
+    from harness.listing import listing, print_listing  # noqa: PLC0415
+
+    rows = listing(what)
+    if as_json:
+        print(json.dumps(rows, indent=1))
+    else:
+        print_listing(what, rows, console())
+
+
+@app.command()
+def store(
+    options: Options = None,
+    config: ConfigFile = None,
+    prune: Annotated[float | None, typer.Option(help="Remove least recently used episodes until so many GiB are left.")] = None,
+) -> None:
+    """Show the size of the track store, or make it smaller."""
+    from harness.config import load_config  # noqa: PLC0415
+    from harness.dataset import home  # noqa: PLC0415
+    from harness.store import TrackStore  # noqa: PLC0415
+
+    resolved, _ = load_config(config, options or [])
+    opened = TrackStore(resolved.store.uri or str(home() / "store"), resolved.store.max_gib)
+    if prune is not None:
+        console().print(Text(f"removed {len(opened.prune(prune))} episodes"))
+    console().print(Text(f"{opened.uri}: {opened.size() / 2**30:.3f} GiB"))
+
+
+def _open(name: str, options: list[str] | None, file: Path | None) -> tuple[Any, Any, dict[str, Any]]:
+    from omegaconf import OmegaConf  # noqa: PLC0415
+
+    from harness.config import load_config  # noqa: PLC0415
+    from harness.dataset import open_dataset  # noqa: PLC0415
+
+    resolved, passed = load_config(file, options or [])
+    plain = OmegaConf.to_container(passed, resolve=True)
+    assert isinstance(plain, dict)
+    return open_dataset(name, resolved, passed), resolved, plain  # type: ignore[return-value]
+
+
+def _say_card(dataset: Any) -> None:
+    """An inferred card is printed, so that a guess is seen."""
+    if dataset.inferred:
+        from omegaconf import OmegaConf  # noqa: PLC0415
+
+        text = OmegaConf.to_yaml(OmegaConf.structured(dataset.card)).strip()
+        console(error=True).print(Text(f"no card for this data set; inferred from its metadata:\n{text}", style="dim"))
+
+
+def main() -> None:
+    """Entry point: bad input is one line and exit code 2."""
+    try:
+        app(standalone_mode=True)
+    except BadInput as error:
+        console(error=True).print(Text(f"espalier: {error}", style="red"), soft_wrap=True)
+        sys.exit(2)
+    except UnreadableEpisode as error:
+        console(error=True).print(Text(f"espalier: {error}", style="red"), soft_wrap=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        console(error=True).print(Text("espalier: stopped; the same command goes on from here"))
+        sys.exit(130)

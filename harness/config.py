@@ -1,0 +1,161 @@
+"""The options of a run: one structured config, from defaults, a YAML file and `key=value` words."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
+from yaml import YAMLError
+
+from harness.card import TableOptions, XperienceOptions, first_line, suggest
+from harness.errors import BadInput
+from harness.splits import SplitConfig
+from harness.window import WindowSpec
+
+
+@dataclass
+class WindowConfig:
+    """How episodes are cut into windows; see `harness.window.WindowSpec`."""
+
+    length: int = 20
+    stride: int = 5
+    context: int | None = None
+    max_per_episode: int | None = None
+    resampling: str = "hold"
+
+    def spec(self) -> WindowSpec:
+        """The window spec.
+
+        Raises:
+            BadInput: A length, stride or resampling that makes no window.
+        """
+        for name in ("length", "stride"):
+            if getattr(self, name) < 1:
+                raise BadInput(f"windows.{name}={getattr(self, name)}: give at least 1")
+        if self.context is not None and self.context < self.length:
+            raise BadInput(
+                f"windows.context={self.context}: it includes the window, so give at least windows.length={self.length}"
+            )
+        if self.resampling not in ("nearest", "hold", "linear"):
+            known = ["nearest", "hold", "linear"]
+            raise BadInput(f"windows.resampling={self.resampling!r} is not known{suggest(self.resampling, known)}")
+        return WindowSpec(self.length, self.stride, self.context, self.max_per_episode, self.resampling)  # type: ignore[arg-type]
+
+
+@dataclass
+class LimitConfig:
+    """A smaller run for a first look; any limit lowers the evidence to `smoke`.
+
+    Attributes:
+        episodes: At most so many episodes per role and fold.
+        windows: At most so many windows per episode.
+    """
+
+    episodes: int | None = None
+    windows: int | None = None
+
+
+@dataclass
+class StoreConfig:
+    """The track store.
+
+    Attributes:
+        uri: Folder or fsspec URI; null = `$ESPALIER_HOME/store`.
+        max_gib: Size of the node-local cache of a remote store; least recently used episodes go first. Null = no bound.
+        content_hash: True keys episodes by the bytes of their files instead of size and time.
+    """
+
+    uri: str | None = None
+    max_gib: float | None = None
+    content_hash: bool = False
+
+
+@dataclass
+class RunConfig:
+    """Everything `espalier run` can be told with `key=value`.
+
+    Attributes:
+        windows: Windows.
+        split: Which episodes train, validate and test.
+        limit: A smaller run.
+        features: Feature blocks: `default`, `published`, block names or shell patterns.
+        modalities: An episode must have all of these and heads get features of these alone; empty = whatever there is.
+        seeds: Every fitted branch runs once per seed.
+        store: The track store.
+        table: Columns of a plain table.
+        xperience: Overrides of the card's options for the Xperience-10M format.
+        threads: Threads per actor; fixed, because the order of a sum may depend on it.
+        block_samples: Samples per bundle part: what a kill loses at most, per branch.
+        branch: Options per branch: `branch.mlp.epochs=80`.
+    """
+
+    windows: WindowConfig = field(default_factory=WindowConfig)
+    split: SplitConfig = field(default_factory=SplitConfig)
+    limit: LimitConfig = field(default_factory=LimitConfig)
+    features: list[str] = field(default_factory=lambda: ["default"])
+    modalities: list[str] = field(default_factory=list)
+    seeds: list[int] = field(default_factory=lambda: [0])
+    store: StoreConfig = field(default_factory=StoreConfig)
+    table: TableOptions = field(default_factory=TableOptions)
+    xperience: XperienceOptions = field(default_factory=XperienceOptions)
+    threads: int = 1
+    block_samples: int = 4096
+    branch: dict[str, Any] = field(default_factory=dict)
+
+
+def load_config(file: Path | None, words: list[str]) -> tuple[RunConfig, DictConfig]:
+    """Defaults, then the file, then the words.
+
+    Returns:
+        The typed config, and what was passed (without defaults) for the manifest.
+
+    Raises:
+        BadInput: An unknown key (with a suggestion), a wrong type, a file that is not YAML.
+    """
+    passed = OmegaConf.create({})
+    assert isinstance(passed, DictConfig)
+    try:
+        if file is not None:
+            if not file.is_file():
+                raise BadInput(f"--config {file}: no such file")
+            passed = OmegaConf.merge(passed, OmegaConf.load(file))  # type: ignore[assignment]
+        for word in words:
+            key, equals, _ = word.partition("=")
+            if not equals or not key:
+                raise BadInput(f"{word!r}: give options as key=value, e.g. windows.stride=10")
+            passed = OmegaConf.merge(passed, OmegaConf.from_dotlist([quote_ranges(word)]))  # type: ignore[assignment]
+        merged = OmegaConf.merge(OmegaConf.structured(RunConfig), passed)
+        config = OmegaConf.to_object(merged)
+    except ConfigKeyError as error:
+        raise BadInput(_unknown_key(error)) from error
+    except OmegaConfBaseException as error:
+        raise BadInput(f"{error.full_key or 'config'}: {first_line(error)}") from error
+    except (OSError, ValueError, YAMLError) as error:
+        raise BadInput(f"config: {first_line(error)}") from error
+    assert isinstance(config, RunConfig)
+    return config, passed
+
+
+def quote_ranges(word: str) -> str:
+    """`split.train=0-49,52` as a string: YAML would read `0,52` as nothing it knows and `2020-01-01` as a date."""
+    key, _, value = word.partition("=")
+    plain = value and not value.startswith(("[", "{", '"', "'"))
+    return f'{key}="{value}"' if plain and key in ("split.train", "split.validation", "split.test") else word
+
+
+def known_keys(node: Any = None, prefix: str = "") -> list[str]:
+    """Every key of the run config, dotted."""
+    node = OmegaConf.structured(RunConfig) if node is None else node
+    out = []
+    for key, value in node.items():
+        path = f"{prefix}{key}"
+        out.append(path)
+        if isinstance(value, DictConfig):
+            out.extend(known_keys(value, f"{path}."))
+    return out
+
+
+def _unknown_key(error: ConfigKeyError) -> str:
+    full = str(error.full_key or error.key)
+    return f"unknown option {full!r}{suggest(full, known_keys())}"

@@ -1,0 +1,287 @@
+"""What the cameras see: a room, a table and balls (hands, arms and things are made of balls), as images and as depth.
+
+An image is first a map of surface codes; a table per frame turns codes into luma and chroma, so lamp and daylight cost nothing.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.demo.body import tool_places
+from harness.demo.camera import DEPTH_SIZE, SIZE, STEREO_LEFT, Camera, to_cameras
+from harness.demo.hand import FINGER_JOINTS, HandPose
+from harness.demo.motion import Motion
+from harness.demo.script import CHORES, TABLE_HEIGHT, Session
+from harness.episode import FloatArray
+
+
+_FLOOR = -1.75
+_TABLE = (-0.62, 0.62, 0.16, 0.95)
+_FAR = 4.0
+"""Metres at which the walls stand and the depth sensor ends."""
+_PLANKS, _TRAYS, _FLOOR_CODE, _WALLS = 0, 8, 10, 11
+_BALLS = 15
+_CELL, _CELLS, _CORNER = 0.01, 300, (-1.5, -0.8)
+_SHADES = 3
+_PAINTS = ("bottle", "cup", "spoon", "sponge", "plate", "shaker", "bowl", "water", "skin", "sleeve", "tray", "wall")
+_BATCH = 8
+_LARGEST = 60
+_WHITEST = 0.8
+"""The exposure leaves headroom: no surface is ever brighter, whatever the lamp."""
+
+
+def _disc_tables() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """For radii 0.._LARGEST: how many pixels a disc has, where its pixels start, and their (du, dv, shade)."""
+    pieces, counts = [], [0]
+    for radius in range(1, _LARGEST + 1):
+        v, u = np.mgrid[-radius : radius + 1, -radius : radius + 1]
+        inside = u**2 + v**2 <= (radius + 0.3) ** 2
+        u, v = u[inside], v[inside]
+        lit = np.hypot(u + 0.35 * radius, v + 0.35 * radius) / radius
+        shade = np.where(lit < 0.55, 2, np.where(lit < 1.05, 1, 0)) if radius > 1 else np.ones(len(u), int)
+        pieces.append(np.stack([u, v, shade]))
+        counts.append(len(u))
+    du, dv, shade = np.concatenate(pieces, axis=1).astype(np.int32)
+    count = np.array(counts, np.int64)
+    return count, np.cumsum(count) - count, du, dv, shade
+
+
+_COUNT, _FIRST, _DU, _DV, _SHADE = _disc_tables()
+
+
+@dataclass(frozen=True, eq=False)
+class Balls:
+    """Everything that is not the room: P balls over T frames.
+
+    Attributes:
+        place: (T, P, 3) centres, world metres.
+        radius: (T, P) metres; 0 where there is nothing.
+        paint: (P,) index into `_PAINTS`.
+    """
+
+    place: FloatArray
+    radius: FloatArray
+    paint: np.ndarray
+
+
+def _things() -> list[tuple[str, int, FloatArray, FloatArray]]:
+    """Paint, chore whose tool it is (-1: never moves), (P, 3) offsets and (P,) radii of each thing's balls."""
+
+    def stack(heights: list[float], radii: list[float]) -> tuple[FloatArray, FloatArray]:
+        return np.array([[0.0, 0.0, h] for h in heights]), np.array(radii)
+
+    def ring(count: int, radius: float, ball: float) -> tuple[FloatArray, FloatArray]:
+        turn = np.arange(count) * 2 * np.pi / count
+        return np.stack([np.cos(turn), np.sin(turn), 0 * turn], axis=1) * radius, np.full(count, ball)
+
+    spoon = np.array([[0.025 * (k - 2), 0.0, 0.0] for k in range(6)]), np.array([0.016, *[0.008] * 5])
+    sponge = np.array([[x, y, 0.0] for x in (-0.03, 0.0, 0.03) for y in (-0.02, 0.02)]), np.full(6, 0.028)
+    return [
+        ("bottle", 0, *stack([-0.05, -0.01, 0.03, 0.07, 0.10, 0.13], [0.036, 0.036, 0.036, 0.03, 0.018, 0.016])),
+        ("spoon", 1, *spoon),
+        ("sponge", 2, *sponge),
+        ("shaker", 3, *stack([-0.03, 0.0, 0.03], [0.026, 0.026, 0.022])),
+        ("cup", -1, *stack([-0.02, 0.01, 0.03], [0.042, 0.045, 0.045])),
+        ("water", -1, *stack([0.055], [0.034])),
+        ("plate", -1, *ring(14, 0.085, 0.02)),
+        ("bowl", -1, *ring(10, 0.055, 0.028)),
+    ]
+
+
+def build_balls(motion: Motion, hands: tuple[HandPose, HandPose], elbows: FloatArray, session: Session) -> Balls:
+    """All balls of the scene.
+
+    Args:
+        motion: T samples.
+        hands: Left and right, T samples.
+        elbows: (2, T, 3) world metres.
+        session: Layout; things of chores that the session lacks are not on the table.
+    """
+    places, radii, paints = [], [], []
+
+    def add(paint: str, place: FloatArray, radius: FloatArray) -> None:
+        places.append(place)
+        radii.append(np.broadcast_to(radius, place.shape[:2]))
+        paints.append(np.full(place.shape[1], _PAINTS.index(paint)))
+
+    tools = tool_places(motion, session)
+    present = {name for number in session.chores for name in (CHORES[number].tool, CHORES[number].target, "water")}
+    for name, chore, offset, radius in _things():
+        if name not in present:
+            continue
+        if chore < 0:
+            spot = session.homes["cup" if name == "water" else name]
+            add(name, np.broadcast_to(spot + offset, (len(motion.times), *offset.shape)), radius)
+            continue
+        axes = np.where(motion.holds[chore][:, None, None], hands[CHORES[chore].hand].turn, np.eye(3))
+        add(name, tools[chore][:, None] + offset @ axes.transpose(0, 2, 1), radius)
+    add("water", *_stream(motion, hands, session))
+    for side, hand in enumerate(hands):
+        add("skin", *_flesh(hand, session.size))
+        share = np.linspace(0.12, 1.0, 9)[:, None]
+        arm = hand.joints[:, :1] + share * (elbows[side] - hand.joints[:, 0])[:, None]
+        add("sleeve", arm, np.linspace(0.024, 0.042, 9) * session.size)
+    return Balls(np.concatenate(places, axis=1), np.concatenate(radii, axis=1), np.concatenate(paints))
+
+
+def _flesh(hand: HandPose, size: float) -> tuple[FloatArray, FloatArray]:
+    """Balls at the joints, between them and over the palm."""
+    knuckles = hand.joints[:, FINGER_JOINTS[:, 0]]
+    bones = (hand.joints[:, FINGER_JOINTS[:, 1:]] + hand.joints[:, FINGER_JOINTS[:, :-1]]) / 2
+    wrist = hand.joints[:, :1]
+    palm = [wrist + share * (knuckles - wrist) for share in (0.35, 0.7)]
+    place = np.concatenate([hand.joints, bones.reshape(len(wrist), 15, 3), *palm], axis=1)
+    radius = np.concatenate([[0.022], np.full(35, 0.0105), np.full(10, 0.017)]) * size
+    return place, np.broadcast_to(radius, place.shape[:2])
+
+
+def _stream(motion: Motion, hands: tuple[HandPose, HandPose], session: Session) -> tuple[FloatArray, FloatArray]:
+    """Water from the neck of the bottle into the cup while it is poured."""
+    pour = CHORES[0]
+    neck = motion.palm[pour.hand] + hands[pour.hand].turn[:, :, 2] * 0.14
+    share = np.linspace(0.0, 1.0, 7)[None, :, None]
+    place = neck[:, None] + share * (session.homes["cup"] - neck)[:, None]
+    flows = motion.holds[0] * motion.using
+    return place, np.repeat((0.011 * (flows > 0.4) * flows)[:, None], 7, axis=1)
+
+
+def splat(
+    canvas: np.ndarray, centre: FloatArray, radius: FloatArray, distance: FloatArray, value: np.ndarray, shaded: bool
+) -> None:
+    """Paint discs onto B images, the far ones first.
+
+    Args:
+        canvas: (B, S, S), changed in place.
+        centre: (B, P, 2) pixels (u, v); NaN is not painted.
+        radius: (B, P) pixels; 0 is not painted.
+        distance: (B, P) decides what covers what.
+        value: (B, P) what to paint.
+        shaded: Add 0..2 to the value from the dark to the lit side.
+    """
+    batch, points = radius.shape
+    size = canvas.shape[1]
+    seen = np.isfinite(centre).all(axis=2) & (radius > 0)
+    centre = np.where(seen[..., None], np.clip(centre, -1e4, 1e4), -1e4)
+    reach = np.where(seen, np.clip(np.rint(radius), 1, _LARGEST), 0).astype(np.int64)
+    reach[((centre < -reach[..., None]) | (centre > size + reach[..., None])).any(axis=2)] = 0
+    pick = (np.argsort(-distance, axis=1, kind="stable") + np.arange(batch)[:, None] * points).ravel()
+    pick = pick[reach.ravel()[pick] > 0]
+    count = _COUNT[reach.ravel()[pick]]
+    disc = np.repeat(np.arange(len(pick)), count)
+    first = _FIRST[reach.ravel()[pick]] - (np.cumsum(count) - count)
+    pixel = np.arange(len(disc)) + first[disc]
+    corner = np.floor(centre.reshape(-1, 2)[pick]).astype(np.int32)
+    u, v = corner[disc, 0] + _DU[pixel], corner[disc, 1] + _DV[pixel]
+    inside = (u >= 0) & (u < size) & (v >= 0) & (v < size)
+    at = ((pick // points)[disc] * size + v) * size + u
+    colour = value.reshape(-1)[pick][disc]
+    if shaded:
+        colour = colour + _SHADE[pixel].astype(colour.dtype)
+    canvas.reshape(-1)[at[inside]] = colour[inside]
+
+
+def _floor_plan(session: Session) -> NDArray[np.uint8]:
+    """Surface codes around the table, one per cell of `_CELL` metres: (y, x) from the corner `_CORNER`."""
+    x, y = (low + _CELL * (np.arange(_CELLS) + 0.5) for low in _CORNER)
+    planks = (np.floor((x + 10) * 7).astype(int) & 3) + 4 * (np.floor((y[:, None] + 10) * 6).astype(int) & 1)
+    plan = np.full((_CELLS, _CELLS), _FLOOR_CODE)
+    low_x, high_x, low_y, high_y = _TABLE
+    on_table = np.outer((y > low_y) & (y < high_y), (x > low_x) & (x < high_x))
+    plan[on_table] = planks[on_table]
+    left = CHORES[session.chores[2]].tool
+    for number, tools in enumerate((("bottle", "spoon"), (left,))):
+        spots = np.array([session.homes[tool][:2] for tool in tools])
+        low, high = spots.min(axis=0) - 0.09, spots.max(axis=0) + 0.09
+        plan[np.outer((y > low[1]) & (y < high[1]), (x > low[0]) & (x < high[0]))] = _TRAYS + number
+    return plan.astype(np.uint8)
+
+
+def _room(rays: FloatArray, centre: FloatArray, turn: FloatArray, plan: NDArray[np.uint8]) -> tuple[NDArray, FloatArray]:
+    """Surface codes (B, P) uint8 and distances along the rays (B, P) of table, floor and walls.
+
+    Args:
+        rays: (3, P) float32 in the camera frame.
+        centre: (B, 3) float32 camera centres, world.
+        turn: (B, 3, 3) float32 camera -> world.
+        plan: As `_floor_plan` gives it.
+    """
+    dx, dy, dz = (turn[:, axis] @ rays for axis in range(3))
+    table = (TABLE_HEIGHT - centre[:, 2:]) / np.minimum(dz, np.float32(-1e-3))
+    cells = []
+    for along, axis in ((dx, 0), (dy, 1)):
+        along *= table
+        along += centre[:, axis : axis + 1] - np.float32(_CORNER[axis])
+        along *= np.float32(1 / _CELL)
+        cells.append(np.clip(along, 0, _CELLS - 1, out=along).astype(np.int32))
+    code = plan.ravel().take(cells[1] * _CELLS + cells[0])
+    floor = table * ((_FLOOR - centre[:, 2:]) / (TABLE_HEIGHT - centre[:, 2:]))  # both planes are level
+    bands = (dz > -0.25).view(np.uint8) + (dz > 0.1).view(np.uint8) + (dz > 0.5).view(np.uint8) + np.uint8(_WALLS)
+    below = code == _FLOOR_CODE
+    code = np.where(below & (floor > _FAR), bands, code)
+    return code, np.where(below, np.minimum(floor, np.float32(_FAR)), table)
+
+
+def view(camera: Camera, motion: Motion, balls: Balls, session: Session) -> Iterator[np.ndarray]:
+    """Surface codes of one camera, (B, SIZE, SIZE) uint8 per batch of frames."""
+    R, t = to_cameras(camera.T_c_b, motion.head, motion.turn)
+    rays, plan = np.ascontiguousarray(camera.rays(SIZE // 2).T, np.float32), _floor_plan(session)
+    code = (_BALLS + _SHADES * balls.paint).astype(np.uint8)
+    for start in range(0, len(R), _BATCH):
+        part = slice(start, start + _BATCH)
+        back = R[part].transpose(0, 2, 1)
+        centre = -np.einsum("tij,tj->ti", back, t[part])
+        room, _ = _room(rays, centre.astype(np.float32), back.astype(np.float32), plan)
+        wide = np.repeat(room, 2, axis=1).reshape(-1, SIZE // 2, SIZE)
+        canvas = np.empty((len(room), SIZE, SIZE), np.uint8)
+        canvas[:, ::2], canvas[:, 1::2] = wide, wide
+        seen = balls.place[part] @ R[part].transpose(0, 2, 1) + t[part, None]
+        distance = np.linalg.norm(seen, axis=2)
+        depth = seen[..., 2] if camera.distortion is None else distance
+        radius = camera.focal * balls.radius[part] / np.maximum(depth, 0.05)
+        values = np.broadcast_to(code, radius.shape)
+        splat(canvas, camera.project(seen), radius, distance, values, shaded=True)
+        yield canvas
+
+
+def depth_maps(motion: Motion, balls: Balls, session: Session) -> tuple[FloatArray, np.ndarray]:
+    """Depth along the optical axis of the left stereo camera (T, D, D) float16 metres and confidence (T, D, D) uint8."""
+    R, t = to_cameras(STEREO_LEFT.T_c_b, motion.head, motion.turn)
+    rays, plan = np.ascontiguousarray(STEREO_LEFT.rays(DEPTH_SIZE).T, np.float32), _floor_plan(session)
+    scale = DEPTH_SIZE / SIZE
+    out = np.empty((len(R), DEPTH_SIZE, DEPTH_SIZE), np.float32)
+    for start in range(0, len(R), _BATCH):
+        part = slice(start, start + _BATCH)
+        back = R[part].transpose(0, 2, 1)
+        centre = -np.einsum("tij,tj->ti", back, t[part])
+        _, depth = _room(rays, centre.astype(np.float32), back.astype(np.float32), plan)
+        out[part] = depth.reshape(-1, DEPTH_SIZE, DEPTH_SIZE)
+        seen = balls.place[part] @ R[part].transpose(0, 2, 1) + t[part, None]
+        z = seen[..., 2]
+        radius = np.where(z > 0.05, scale * STEREO_LEFT.focal * balls.radius[part] / np.maximum(z, 0.05), 0.0)
+        splat(out[part], STEREO_LEFT.project(seen) * scale, radius, z, z - 0.6 * balls.radius[part], shaded=False)
+    out = np.clip(out, 0.05, _FAR)
+    edge = np.abs(np.diff(out, axis=1, prepend=out[:, :1])) + np.abs(np.diff(out, axis=2, prepend=out[:, :, :1]))
+    confidence = 255 * np.exp(-out / 4) * (1 - np.clip(2 * edge, 0, 1))
+    return out.astype(np.float16), confidence.astype(np.uint8)
+
+
+def luma_chroma(session: Session, light: FloatArray) -> NDArray[np.uint8]:
+    """(T, 3, 256) uint8: Y, U and V of every surface code in every frame (BT.601, limited range).
+
+    Args:
+        session: Colours and lamp.
+        light: (T,) daylight, 1 = full.
+    """
+    rgb = np.zeros((256, 3))
+    rgb[_PLANKS:_TRAYS] = session.palette["table"] * np.linspace(0.72, 1.2, 8)[[0, 4, 2, 6, 1, 5, 3, 7], None]
+    rgb[_TRAYS:_FLOOR_CODE] = session.palette["tray"] * np.array([[0.9], [1.3]])
+    rgb[_FLOOR_CODE] = session.palette["floor"]
+    rgb[_WALLS:_BALLS] = session.palette["wall"] * np.array([[0.75], [0.85], [1.0], [1.1]])
+    for number, paint in enumerate(_PAINTS):
+        rows = slice(_BALLS + _SHADES * number, _BALLS + _SHADES * (number + 1))
+        rgb[rows] = session.palette[paint] * np.array([[0.65], [0.9], [1.15]])
+    lit = np.clip(rgb * session.light * light[:, None, None], 0, _WHITEST)
+    weights = np.array([[65.481, 128.553, 24.966], [-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]])
+    return np.rint(lit @ weights.T + np.array([16, 128, 128])).astype(np.uint8).transpose(0, 2, 1)

@@ -1,0 +1,268 @@
+"""Evaluation: a pure function of bundles, split and targets. Every row is read once, one episode in memory at a time."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.answers import Predictions, Status, Targets, concatenate, failed, recode, recode_sets
+from harness.bundle import Bundle
+from harness.errors import BadInput
+from harness.leakage import check_provenance
+from harness.metrics.base import Metric, MetricContext, State, metric_class
+from harness.record import EpisodeRecord
+from harness.reference import TrainStatistics, floor_rows
+from harness.splits import Fold, Split
+from harness.tables import by_task, read_predictions, read_samples, read_targets, sample_ids
+from harness.tasks.base import Task
+from harness.window import Samples, WindowSpec, row_seeds
+
+FLOOR = ""  # the branch name under which the evaluator keeps its own floor
+
+
+@dataclass(frozen=True)
+class Held:
+    """What a run holds to score against.
+
+    Attributes:
+        targets: Folder with one Parquet file per episode.
+        split: Folds and clusters.
+        tasks: In the order of the table.
+        spec: Windows.
+    """
+
+    targets: Path
+    split: Split
+    tasks: tuple[Task, ...]
+    spec: WindowSpec
+
+    def present(self, episodes: Iterable[str]) -> list[str]:
+        """Episodes that ingest could read."""
+        return [e for e in episodes if (self.targets / f"{e}.parquet").is_file()]
+
+    def rows(self, episode: str) -> Iterator[tuple[Task, Samples, Targets]]:
+        """Samples and targets of every task of one episode."""
+        known = {task.id: task for task in self.tasks}
+        for task_id, table in by_task(self.targets / f"{episode}.parquet"):
+            if task_id in known:
+                task = known[task_id]
+                yield task, read_samples(table, task.samples, self.spec.length), read_targets(table)
+
+
+@dataclass
+class Cell:
+    """What one branch did on one task: additive states and counts, by episode.
+
+    Attributes:
+        states: (fold, seed, episode) -> (S,).
+        statuses: Status -> rows; only scored rows count.
+        n_samples: Scored rows of one seed, over all folds.
+        route: How it answered.
+    """
+
+    states: dict[tuple[int, int, str], State] = field(default_factory=dict)
+    statuses: dict[str, int] = field(default_factory=dict)
+    n_samples: dict[int, int] = field(default_factory=dict)
+    route: str = "native"
+
+
+@dataclass
+class Evaluation:
+    """All states of a run.
+
+    Attributes:
+        held: What was scored against.
+        metrics: (task, fold) -> metric with its context.
+        cells: (branch, task) -> states; the branch `FLOOR` is the evaluator's own floor.
+        test: Task -> statistics of the test targets, to see vacuous tasks.
+        bundles: What was scored.
+    """
+
+    held: Held
+    metrics: dict[tuple[str, int], Metric]
+    cells: dict[tuple[str, str], Cell]
+    test: dict[str, TrainStatistics]
+    bundles: tuple[Bundle, ...]
+
+
+def evaluate(held: Held, bundles: Sequence[Bundle]) -> Evaluation:
+    """Score bundles.
+
+    Raises:
+        BadInput: A bundle answers another split, or was fitted on what it is tested on.
+    """
+    for bundle in bundles:
+        if bundle.split != held.split.hash:
+            raise BadInput(
+                f"bundle {bundle.folder} answers split {bundle.split}, these targets are of split {held.split.hash}; "
+                "pass the run folder it belongs to with --targets"
+            )
+        check_provenance(bundle, held.split)
+    classes = _classes(held)
+    result = Evaluation(held, {}, {}, {task.id: TrainStatistics() for task in held.tasks}, tuple(bundles))
+    for fold in held.split.folds:
+        statistics = _train_statistics(held, fold)
+        for task in held.tasks:
+            context = _context(held, task, statistics[task.id], classes[task.id])
+            result.metrics[task.id, fold.id] = metric_class(task.metric)(context)
+        here = [bundle for bundle in bundles if bundle.fold == fold.id]
+        for episode in held.present(fold.test):
+            _score_episode(result, fold, episode, here, statistics)
+    return result
+
+
+def _classes(held: Held) -> dict[str, tuple[str, ...]]:
+    """Task -> every label in any target of the split, sorted: the axis of the class counts."""
+    found: dict[str, set[str]] = {task.id: set() for task in held.tasks}
+    for episode in held.present(held.split.episodes):
+        for task, _, targets in held.rows(episode):
+            found[task.id].update(_spoken(targets))
+    return {task: tuple(sorted(words)) for task, words in found.items()}
+
+
+def _spoken(targets: Targets) -> list[str]:
+    """Words that valid rows really carry (a vocabulary may hold more)."""
+    if targets.labels is not None:
+        codes = np.unique(targets.labels[targets.valid])
+        return [targets.vocabulary[c] for c in codes.tolist() if c >= 0]
+    if targets.label_sets is not None:
+        used = np.flatnonzero(targets.label_sets[targets.valid].any(axis=0))
+        return [targets.vocabulary[i] for i in used.tolist()]
+    return []
+
+
+def _train_statistics(held: Held, fold: Fold) -> dict[str, TrainStatistics]:
+    found = {task.id: TrainStatistics() for task in held.tasks}
+    for episode in held.present(fold.train):
+        n = EpisodeRecord.from_file(held.targets / f"{episode}.parquet").n_reference
+        for task, samples, targets in held.rows(episode):
+            keep = fold.select("train", samples, n, held.spec)
+            found[task.id].add(targets.take(np.flatnonzero(keep)))
+    return found
+
+
+def _context(held: Held, task: Task, statistics: TrainStatistics, classes: tuple[str, ...]) -> MetricContext:
+    seen = set(statistics.classes)
+    return MetricContext(
+        classes=classes,
+        seen=np.array([c in seen for c in classes], bool),
+        shape=_shape(held, task),
+        train_mean=statistics.mean,
+        train_std=statistics.std,
+        groups=task.groups(),
+    )
+
+
+def _shape(held: Held, task: Task) -> tuple[int, ...]:
+    if task.answer != "vector":
+        return ()
+    for episode in held.present(held.split.episodes):
+        shapes = EpisodeRecord.from_file(held.targets / f"{episode}.parquet").shapes
+        if task.id in shapes:
+            return tuple(shapes[task.id])
+    return ()
+
+
+def _score_episode(
+    result: Evaluation, fold: Fold, episode: str, bundles: list[Bundle], statistics: dict[str, TrainStatistics]
+) -> None:
+    held = result.held
+    n = EpisodeRecord.from_file(held.targets / f"{episode}.parquet").n_reference
+    answers = [(bundle, _answers(bundle, episode)) for bundle in bundles]
+    for task, samples, targets in held.rows(episode):
+        keep = np.flatnonzero(fold.select("test", samples, n, held.spec) & targets.valid)
+        if not len(keep):
+            continue
+        metric = result.metrics[task.id, fold.id]
+        truth = _on_classes(targets.take(keep), metric.context.classes)
+        ids = samples.ids[keep]
+        result.test[task.id].add(truth)
+        floor = _floor_state(metric, task, statistics[task.id], truth, ids)
+        _add(result, FLOOR, task.id, (fold.id, 0, episode), floor, None, len(keep))
+        for bundle, found in answers:
+            if task.id not in bundle.routes:
+                continue
+            rows = _align(found.get(task.id), ids, task, truth, metric.context.classes)
+            key = (fold.id, bundle.seed, episode)
+            cell = _add(result, bundle.branch, task.id, key, metric.state(truth, rows), rows, len(keep))
+            cell.route = bundle.routes[task.id]
+
+
+def _answers(bundle: Bundle, episode: str) -> dict[str, list[tuple[NDArray[np.str_], Predictions]]]:
+    """Task -> the slices of one episode's parts."""
+    found: dict[str, list[tuple[NDArray[np.str_], Predictions]]] = {}
+    for path in bundle.parts_of(episode):
+        for task_id, table in by_task(path):
+            rows = read_predictions(table, bundle.classes.get(task_id, ()))
+            found.setdefault(task_id, []).append((sample_ids(table), rows))
+    return found
+
+
+def _align(
+    slices: list[tuple[NDArray[np.str_], Predictions]] | None,
+    ids: NDArray[np.str_],
+    task: Task,
+    truth: Targets,
+    classes: tuple[str, ...],
+) -> Predictions:
+    """Row for row of `ids`; samples without a row are `missing`, which is a failure like any other."""
+    if not slices:
+        return failed(len(ids), Status.MISSING, task.answer, _width(truth), classes)
+    given = np.concatenate([s[0] for s in slices])
+    order = np.argsort(given, kind="stable")
+    position = order[np.minimum(np.searchsorted(given, ids, sorter=order), len(given) - 1)]
+    there = given[position] == ids
+    spoken = dict.fromkeys(word for _, rows in slices for word in rows.vocabulary)
+    words = (*classes, *(word for word in spoken if word not in set(classes)))
+    rows = concatenate([_words_on(rows, words) for _, rows in slices])
+    rows = rows.take(position)
+    if there.all():
+        return rows
+    status = np.where(there, rows.status, Status.MISSING.value)
+    labels = None if rows.labels is None else np.where(there, rows.labels, -1).astype(np.int32)
+    sets = None if rows.label_sets is None else rows.label_sets & there[:, None]
+    return Predictions(status, labels, sets, rows.vocabulary, rows.probabilities, rows.values, rows.query, rows.key, rows.raw)
+
+
+def _words_on(rows: Predictions, words: tuple[str, ...]) -> Predictions:
+    """Labels and sets as codes over `words`: the evaluation's classes, then words that are never right."""
+    labels = None if rows.labels is None else recode(rows.labels, rows.vocabulary, words)
+    sets = None if rows.label_sets is None else recode_sets(rows.label_sets, rows.vocabulary, words)
+    return Predictions(rows.status, labels, sets, words, None, rows.values, rows.query, rows.key, rows.raw)
+
+
+def _on_classes(targets: Targets, classes: tuple[str, ...]) -> Targets:
+    labels = None if targets.labels is None else recode(targets.labels, targets.vocabulary, classes)
+    sets = None if targets.label_sets is None else recode_sets(targets.label_sets, targets.vocabulary, classes)
+    vocabulary = classes if targets.labels is not None or targets.label_sets is not None else ()
+    return Targets(targets.valid, labels, sets, vocabulary, targets.values, targets.mask, targets.reference, targets.item)
+
+
+def _width(truth: Targets) -> int:
+    return 1 if truth.values is None else truth.values.shape[1]
+
+
+def _floor_state(metric: Metric, task: Task, statistics: TrainStatistics, truth: Targets, ids: NDArray[np.str_]) -> State | None:
+    closed = metric.chance(truth)
+    if closed is not None:
+        return closed
+    if statistics.rows == 0 and task.floor != "persistence":
+        return None
+    rows = floor_rows(task, statistics, truth, row_seeds(ids, 0))
+    return metric.state(truth, _words_on(rows, metric.context.classes))
+
+
+def _add(
+    result: Evaluation, branch: str, task: str, key: tuple[int, int, str], state: State | None, rows: Predictions | None, n: int
+) -> Cell:
+    """Put the state of one (fold, seed, episode) into its cell."""
+    cell = result.cells.setdefault((branch, task), Cell())
+    if state is not None:
+        cell.states[key] = state
+    cell.n_samples[key[1]] = cell.n_samples.get(key[1], 0) + n
+    if rows is not None:
+        for status, count in zip(*np.unique(rows.status, return_counts=True), strict=True):
+            cell.statuses[str(status)] = cell.statuses.get(str(status), 0) + int(count)
+    return cell

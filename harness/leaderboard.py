@@ -1,0 +1,199 @@
+"""The leaderboard: values with intervals over clusters, floors, ceilings, coverage, failures. One dict, many renderings."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from harness.answers import Status
+from harness.bundle import Bundle
+from harness.evaluate import FLOOR, Cell, Evaluation
+from harness.metrics.base import Metric, State
+from harness.splits import Split
+from harness.stats import Estimate, cluster_states, estimate, skill
+from harness.tasks.base import Task
+
+SCHEMA = "espalier.leaderboard/1"
+EVIDENCE = ("mock", "smoke", "dry_run", "held_out")
+
+
+def evidence_grade(*, simulated: bool, limited: bool, split: Split) -> str:
+    """The weakest of what caps it.
+
+    Args:
+        simulated: Recordings from a simulator.
+        limited: A limit was set.
+        split: A session on both sides of a split by episodes, or one episode on both sides of a border, caps at `dry_run`.
+    """
+    if simulated:
+        return "mock"
+    if limited:
+        return "smoke"
+    return "dry_run" if split.unit == "interval" or split.shared_sessions() else "held_out"
+
+
+def build(evaluation: Evaluation, evidence: str, quarantined: int = 0) -> dict[str, Any]:
+    """The table as JSON values; see design: `leaderboard.json`. Verdicts and ranks are null: intervals alone decide nothing."""
+    held = evaluation.held
+    split = held.split
+    table = [_Tasked(evaluation, task) for task in held.tasks]
+    rows = [row for tasked in table for row in tasked.rows(evidence)]
+    return {
+        "schema": SCHEMA,
+        "evidence": evidence,
+        "split": {
+            "kind": split.kind,
+            "unit": split.unit,
+            "hash": split.hash,
+            "clusters": len({split.clusters[e] for fold in split.folds for e in held.present(fold.test)}),
+            "folds": len(split.folds),
+            "shared_sessions": split.shared_sessions() if split.unit == "episode" else [],
+            "quarantined": quarantined,
+        },
+        "tasks": [tasked.summary() for tasked in table],
+        "rows": rows,
+    }
+
+
+class _Tasked:
+    """One task's part of the table.
+
+    Args:
+        evaluation: All states.
+        task: The task.
+    """
+
+    def __init__(self, evaluation: Evaluation, task: Task) -> None:
+        self.evaluation = evaluation
+        self.task = task
+        self.metric: Metric = evaluation.metrics[task.id, 0]
+        self.clusters = evaluation.held.split.clusters
+        floor = evaluation.cells.get((FLOOR, task.id))
+        self.floor = self._estimate(floor)[0].value if floor else None
+
+    def summary(self) -> dict[str, Any]:
+        """The task's entry."""
+        cell = self.evaluation.cells.get((FLOOR, self.task.id))
+        return {
+            "id": self.task.id,
+            "title": self.task.title,
+            "metric": self.metric.name,
+            "unit": self.task.unit,
+            "direction": self.metric.direction,
+            "vacuous": self._vacuous(),
+            "floor": {"branch": self.task.floor, "value": self.floor},
+            "ceiling": self.task.ceiling,
+            "n_samples": cell.n_samples.get(0, 0) if cell else 0,
+        }
+
+    def rows(self, evidence: str) -> list[dict[str, Any]]:
+        """One row per branch that answers, best first; privileged rows last."""
+        bundles: dict[str, list[Bundle]] = {}
+        for bundle in self.evaluation.bundles:
+            if self.task.id in bundle.routes:
+                bundles.setdefault(bundle.branch, []).append(bundle)
+        rows = [
+            self._row(name, mine, self.evaluation.cells[name, self.task.id], evidence)
+            for name, mine in bundles.items()
+            if (name, self.task.id) in self.evaluation.cells
+        ]
+        sign = 1.0 if self.metric.direction == "down" else -1.0
+        worst = np.inf
+        return sorted(rows, key=lambda r: (r["privileged"], worst if r["value"] is None else sign * r["value"], r["branch"]))
+
+    def _vacuous(self) -> str | None:
+        """Why the task asks nothing, or null."""
+        test = self.evaluation.test[self.task.id]
+        if test.rows == 0:
+            return "no test sample has a target"
+        if self.task.answer == "label" and len(test.counts) < 2:
+            return f"one class in test: {test.classes[0]}"
+        if self.task.answer == "label_set" and all(n in (0, test.rows) for n in test.counts.values()):
+            return "every test sample has the same set"
+        if self.task.answer == "vector" and test.squares is not None and test.measured is not None:
+            spread = test.squares / np.maximum(test.measured, 1) - test.mean**2
+            if not (spread > 1e-12).any():
+                return "constant target"
+        return None
+
+    def _estimate(self, cell: Cell) -> tuple[Estimate, State, list[str]]:
+        """Estimate over clusters, (E, S) states averaged over seeds, and their episodes."""
+        by_episode: dict[str, list[State]] = {}
+        for (_, _, episode), state in sorted(cell.states.items(), key=lambda item: item[0]):
+            by_episode.setdefault(episode, []).append(state)
+        if not by_episode:
+            return Estimate(None, None, None, None, 0, None, ()), np.zeros((0, 0)), []
+        episodes = sorted(by_episode)
+        states = np.stack([np.mean(by_episode[e], axis=0) for e in episodes])
+        clusters = [self.clusters[e] for e in episodes]
+        folds = len(self.evaluation.held.split.folds)
+        ratio = 1.0 / (folds - 1) if folds > 1 else 0.0
+        return estimate(self.metric, cluster_states(states, clusters), ratio), states, episodes
+
+    def _row(self, name: str, bundles: list[Bundle], cell: Cell, evidence: str) -> dict[str, Any]:
+        found, states, episodes = self._estimate(cell)
+        total = states.sum(axis=0) if len(states) else np.zeros(0)
+        answered = cell.statuses.get(Status.OK.value, 0)
+        scored = sum(cell.statuses.values())
+        seen, unseen = self.metric.seen_unseen(total) if len(states) else (None, None)
+        first = bundles[0]
+        return {
+            "branch": name,
+            "family": first.family,
+            "task": self.task.id,
+            "route": cell.route,
+            "track": first.card.get("track", "full"),
+            "evidence": evidence,
+            "privileged": first.privileged,
+            "value": found.value,
+            "ci_low": found.ci_low,
+            "ci_high": found.ci_high,
+            "mde": found.mde,
+            "skill": skill(found.value, self.floor, self.task.ceiling),
+            "coverage": answered / scored if scored else None,
+            "n_samples": max(cell.n_samples.values(), default=0),
+            "n_clusters": found.n_clusters,
+            "n_folds": len({b.fold for b in bundles}),
+            "n_seeds": len({b.seed for b in bundles}),
+            "failures": {s: n for s, n in sorted(cell.statuses.items()) if s != Status.OK.value},
+            "rank_interval": None,
+            "verdict_vs_floor": None,
+            "leaning": None,
+            "seen_value": seen,
+            "unseen_value": unseen,
+            "cost": _cost(bundles),
+            "detail": self._detail(total, states, episodes, cell) if len(states) else {},
+        }
+
+    def _detail(self, total: State, states: State, episodes: list[str], cell: Cell) -> dict[str, Any]:
+        detail: dict[str, Any] = dict(self.metric.details(total))
+        values = self.metric.value(states)
+        detail["per_episode"] = {e: _number(v) for e, v in zip(episodes, values, strict=True)}
+        folds = sorted({fold for fold, _, _ in cell.states})
+        if len(folds) > 1:
+            detail["per_fold"] = {str(f): _number(self.metric.value(_fold_state(cell, f))) for f in folds}
+        return detail
+
+
+def _fold_state(cell: Cell, fold: int) -> State:
+    return np.asarray(np.sum([state for (f, _, _), state in cell.states.items() if f == fold], axis=0))
+
+
+def _number(value: Any) -> float | None:
+    value = float(value)
+    return value if np.isfinite(value) else None
+
+
+def _cost(bundles: Iterable[Bundle]) -> dict[str, Any]:
+    """Over folds and seeds: seconds add up, memory is the highest."""
+    bundles = list(bundles)
+    predicted = [b.predict_cost() for b in bundles]
+    train = [b.cost.get("train_s") for b in bundles]
+    peaks = [p["peak_gib"] for p in predicted] + [b.cost.get("peak_gib") or 0.0 for b in bundles]
+    return {
+        "train_s": round(sum(t for t in train if t is not None), 3) if any(t is not None for t in train) else None,
+        "predict_s": round(sum(p["predict_s"] for p in predicted), 3),
+        "gpu_s": None,
+        "peak_gib": max(peaks, default=None),
+        "params": bundles[0].cost.get("params"),
+    }

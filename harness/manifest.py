@@ -1,0 +1,77 @@
+"""What exactly ran: versions, hardware, code, data. Everything a reviewer needs to run it again."""
+
+import json
+import os
+import platform
+import subprocess
+from datetime import UTC, datetime
+from functools import lru_cache
+from hashlib import sha256
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("espalier", "ray", "torch", "transformers", "peft", "lerobot", "diffusers", "av", "numpy", "scipy", "scikit-learn",
+            "pyarrow", "h5py", "omegaconf")  # fmt: skip
+
+
+def write_json(path: Path, body: Any) -> None:
+    """Write JSON that appears whole or not at all; NaN is refused because JSON has none."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial.write_text(json.dumps(body, indent=1, sort_keys=True, allow_nan=False) + "\n")
+    partial.replace(path)
+
+
+def now() -> str:
+    """UTC, ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+@lru_cache(maxsize=1)
+def environment() -> dict[str, Any]:
+    """Code, packages and hardware of this process."""
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpus": os.cpu_count(),
+        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        "gpus": _gpus(),
+        "packages": {name: found for name in PACKAGES if (found := _version(name))},
+        **_code(),
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _gpus() -> list[str]:
+    try:
+        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=10, check=False)  # noqa: S607
+    except OSError:
+        return []
+    return [line.split(" (UUID")[0] for line in listed.stdout.splitlines()] if listed.returncode == 0 else []
+
+
+def _code() -> dict[str, Any]:
+    """Git commit and dirty flag where this is a checkout, and the hash of the lock beside it."""
+    root = Path(__file__).resolve().parents[1]
+    lock = root / "requirements.lock"
+    found: dict[str, Any] = {"git_sha": None, "git_dirty": None, "lock_sha256": None}
+    if lock.is_file():
+        found["lock_sha256"] = sha256(lock.read_bytes()).hexdigest()
+    if (root / ".git").exists():
+        try:
+            found["git_sha"] = _git(root, "rev-parse", "HEAD")
+            found["git_dirty"] = bool(_git(root, "status", "--porcelain"))
+        except (OSError, subprocess.CalledProcessError):
+            found["git_sha"] = None
+    return found
+
+
+def _git(root: Path, *words: str) -> str:
+    return subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603, S607

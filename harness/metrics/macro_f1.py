@@ -1,0 +1,78 @@
+"""Macro-F1: every class that occurs in the test rows weighs the same."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.answers import Predictions, Targets, recode
+from harness.episode import BoolArray
+from harness.metrics.base import Details, Metric, State, number, pack, ratio
+
+
+class MacroF1(Metric):
+    """Mean F1 over the classes with support in the test rows.
+
+    State (3 C,): true positives, false positives and false negatives per class of `context.classes`. A failed row is a false
+    negative of its true class. So is an answer outside `context.classes`: no class that counts could take it as a false positive.
+    """
+
+    name = "macro_f1"
+    direction = "up"
+    mean_over_rows = False
+
+    def state(self, targets: Targets, predictions: Predictions) -> State:
+        """(3 C,) counts of one episode's rows."""
+        assert targets.labels is not None and predictions.labels is not None, "macro-F1 needs labels"
+        classes = self.context.classes
+        truth = recode(targets.labels, targets.vocabulary, classes)
+        if (truth < 0).any():
+            raise ValueError("macro-F1: a target label is missing or not among the classes of the metric context")
+        guess = np.where(predictions.ok, recode(predictions.labels, predictions.vocabulary, classes), -1)
+        hit = guess == truth
+        false_positive = guess[~hit & (guess >= 0)]
+        return pack(*(np.bincount(codes, minlength=len(classes)) for codes in (truth[hit], false_positive, truth[~hit])))
+
+    def value(self, states: State) -> NDArray[np.float64]:
+        """(...) macro-F1; NaN where no class has support."""
+        return macro_f1(*self._counts(states))
+
+    def details(self, states: State) -> Details:
+        """`accuracy`, `balanced_accuracy` (mean recall over the supported classes), `classes_with_support`."""
+        true_positive, _, false_negative = self._counts(states)
+        support = true_positive + false_negative
+        recall = ratio(true_positive, support)[support > 0]
+        return {
+            "accuracy": number(ratio(true_positive.sum(), support.sum())),
+            "balanced_accuracy": number(ratio(recall.sum(), len(recall))),
+            "classes_with_support": float(len(recall)),
+        }
+
+    def seen_unseen(self, states: State) -> tuple[float | None, float | None]:
+        """Macro-F1 over the supported classes that occur in train, and over those that do not.
+
+        The false positives of a class come from all rows, so the two are parts of the value and not scores of two subsets.
+        """
+        counts = self._counts(states)
+        seen = self.context.seen
+        return number(macro_f1(*counts, among=seen)), number(macro_f1(*counts, among=~seen))
+
+    def _counts(self, states: State) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        parts = states.reshape(*states.shape[:-1], 3, len(self.context.classes))
+        return parts[..., 0, :], parts[..., 1, :], parts[..., 2, :]
+
+
+def macro_f1(
+    true_positive: NDArray, false_positive: NDArray, false_negative: NDArray, among: BoolArray | None = None
+) -> NDArray[np.float64]:
+    """(...) mean F1 over the supported classes of (..., C) counts; NaN where there is none.
+
+    Args:
+        true_positive: Hits.
+        false_positive: Answers of the class where another was true.
+        false_negative: Rows of the class that got another answer or none.
+        among: (C,) True for the classes to take; None = all.
+    """
+    supported = true_positive + false_negative > 0
+    if among is not None:
+        supported = supported & among
+    f1 = ratio(2 * true_positive, 2 * true_positive + false_positive + false_negative)
+    return ratio(np.where(supported, f1, 0.0).sum(axis=-1), supported.sum(axis=-1))

@@ -1,0 +1,143 @@
+"""From a stored episode to an `ObservedBatch`: what the task allows, what the branch asked for, copied and cut at t0."""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.branch import Needs
+from harness.episode import BoolArray, Episode, Modality
+from harness.features.base import Block
+from harness.tasks.base import Task, ViewSpec
+from harness.window import (
+    FeatureMatrix,
+    ObservedBatch,
+    Samples,
+    TrackWindow,
+    View,
+    WindowSpec,
+    observe_track,
+    row_seeds,
+    view_times,
+)
+
+CACHE_BYTES = 512 * 2**20
+
+
+class Observer:
+    """Makes batches. One per process: it keeps the window features of the last episodes, which several tasks and branches share.
+
+    Args:
+        spec: Windows of the run.
+        blocks: Feature blocks of the run, in order.
+        widths: Block -> columns.
+        modalities: Only features of these; empty = all.
+    """
+
+    def __init__(self, spec: WindowSpec, blocks: Sequence[Block], widths: dict[str, int], modalities: Sequence[str] = ()) -> None:
+        self.spec = spec
+        self.blocks = tuple(blocks)
+        self.widths = widths
+        self.modalities = frozenset(modalities)
+        self._cache: OrderedDict[tuple[str, str], tuple[NDArray[np.float32], BoolArray]] = OrderedDict()
+        self._cached_bytes = 0
+
+    def batch(
+        self,
+        episode: Episode,
+        task: Task,
+        samples: Samples,
+        needs: Needs,
+        *,
+        seed: int = 0,
+        draw: int = 0,
+        role: Literal["", "query", "key"] = "",
+    ) -> ObservedBatch:
+        """What a branch sees of these samples of one task.
+
+        Args:
+            episode: As the track store gives it.
+            task: Says which tracks each view allows.
+            samples: Rows, in the order of the batch.
+            needs: What the branch asked for.
+            seed: Of the run.
+            draw: Number of the draw, for branches that sample.
+            role: Retrieval tasks: which of the two views.
+        """
+        chosen = [(0, task.views[0])]
+        if role == "key":
+            chosen = [(0, task.views[1])]
+        elif task.answer != "retrieval":
+            chosen = [(i, task.views[min(i, len(task.views) - 1)]) for i in range(samples.starts.shape[1])]
+        views = tuple(self._view(episode, spec, samples.starts[:, i], needs) for i, spec in chosen)
+        return ObservedBatch(task.id, views, row_seeds(samples.ids, seed, draw), role)
+
+    def _view(self, episode: Episode, allowed: ViewSpec, starts: NDArray[np.int64], needs: Needs) -> View:
+        last = starts + self.spec.length - 1
+        tracks: dict[str, TrackWindow] = {}
+        for track in episode.tracks.values():
+            asked = any(fnmatchcase(track.name, pattern) for pattern in needs.tracks)
+            if asked and allowed.allows(track.sources or (track.name,)):
+                tracks[track.name] = observe_track(track, episode.timeline, last, self.spec)
+        features = self._features(episode, allowed, starts) if needs.features else None
+        return View(view_times(episode, last, self.spec), tracks, features)
+
+    def _features(self, episode: Episode, allowed: ViewSpec, starts: NDArray[np.int64]) -> FeatureMatrix:
+        seen = [b for b in self.blocks if allowed.allows(b.sources) and self._wanted(episode, b)]
+        edges = np.cumsum([0, *(self.widths[b.name] for b in seen)]).tolist()
+        columns = {b.name: slice(edges[i], edges[i + 1]) for i, b in enumerate(seen)}
+        values = np.zeros((len(starts), edges[-1]), np.float32)
+        valid = np.zeros((len(starts), len(seen)), bool)
+        position = np.searchsorted(self.spec.grid(len(episode.timeline)), starts)
+        for i, block in enumerate(seen):
+            if block.available(episode):
+                grid_values, grid_valid = self._grid_features(episode, block)
+                values[:, columns[block.name]] = grid_values[position]
+                valid[:, i] = grid_valid[position]
+        return FeatureMatrix(values, valid, columns)
+
+    def _wanted(self, episode: Episode, block: Block) -> bool:
+        return not self.modalities or all(modality_of(name) in self.modalities for name in block.sources)
+
+    def _grid_features(self, episode: Episode, block: Block) -> tuple[NDArray[np.float32], BoolArray]:
+        """Features of every window of the episode's grid: tasks take rows of them."""
+        key = (episode.id, block.name)
+        if key not in self._cache:
+            found = block.compute(episode, self.spec.grid(len(episode.timeline)), self.spec.length)
+            self._cache[key] = found
+            self._cached_bytes += found[0].nbytes
+            while self._cached_bytes > CACHE_BYTES and len(self._cache) > 1:
+                self._cached_bytes -= self._cache.popitem(last=False)[1][0].nbytes
+        self._cache.move_to_end(key)
+        return self._cache[key]
+
+
+def modality_of(track: str) -> Modality:
+    """The modality that the name of a recorded track says."""
+    prefix = track.partition("/")[0]
+    for start, modality in _MODALITIES.items():
+        if prefix.startswith(start):
+            return modality
+    return Modality.STATE
+
+
+_MODALITIES = {
+    "video": Modality.VIDEO,
+    "audio": Modality.AUDIO,
+    "depth": Modality.DEPTH,
+    "camera_pose": Modality.POSE,
+    "hand": Modality.HAND,
+    "body": Modality.BODY,
+    "contact": Modality.CONTACT,
+    "imu": Modality.IMU,
+    "objects": Modality.LANGUAGE,
+    "interaction": Modality.LANGUAGE,
+    "instruction": Modality.LANGUAGE,
+    "command": Modality.COMMAND,
+    "calibration": Modality.CALIBRATION,
+    "point_cloud": Modality.MAP,
+    "features": Modality.TABLE,
+}

@@ -1,0 +1,95 @@
+"""Fit: one branch on one fold with one seed, in a Ray task; a training loop inside it runs under Ray Train."""
+
+import resource
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.branch import Artifact, FitContext
+from harness.manifest import write_json
+from harness.pipeline.plan import Plan
+from harness.pipeline.workbench import Workbench
+from harness.splits import Fold
+
+
+@dataclass(frozen=True)
+class FitJob:
+    """One fit.
+
+    Attributes:
+        branch: Branch id.
+        fold: Fold id.
+        seed: Seed.
+    """
+
+    branch: str
+    fold: int
+    seed: int
+
+
+def artifact_folder(plan: Plan, job: FitJob) -> Path:
+    """Where the fit's files stand."""
+    return plan.bundle(job.branch, job.fold, job.seed) / "artifact"
+
+
+def is_fitted(plan: Plan, job: FitJob) -> bool:
+    """True where a fit was finished."""
+    return (artifact_folder(plan, job) / "artifact.json").is_file()
+
+
+def fit_branch(plan: Plan, job: FitJob, bench: Workbench | None = None) -> float:
+    """The stage: fit a branch and leave its artifact.
+
+    Returns:
+        Wall seconds.
+    """
+    bench = bench or Workbench(plan)
+    began = time.monotonic()
+    fold: Fold = plan.split.folds[job.fold]
+    branch = plan.make_branch(job.branch)
+    posed = {task for e in fold.train if bench.present(e) for task in bench.record(e).tasks}
+    tasks = tuple(t for t in map(plan.task, plan.tasks) if t.id in posed and branch.route(t) is not None)
+    out = artifact_folder(plan, job)
+    shutil.rmtree(out, ignore_errors=True)  # what a killed fit left behind
+    out.mkdir(parents=True)
+    train, validation = (bench.training_set(fold, role, job.seed) for role in ("train", "validation"))
+    context = FitContext(tasks, job.seed, out, plan.config.threads, plan.block_widths)
+    artifact: Artifact = branch.fit(train, validation, context)
+    seconds = time.monotonic() - began
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    write_json(out / "cost.json", {"train_s": round(seconds, 3), "peak_gib": round(peak, 3)})
+    artifact.save()
+    return seconds
+
+
+def fit(plan: Plan, jobs: list[FitJob], tick: Callable[[FitJob], None]) -> dict[FitJob, str]:
+    """Run fits as Ray tasks.
+
+    Returns:
+        Failed job -> one line; the other jobs are done.
+    """
+    import ray  # noqa: PLC0415
+    from ray.exceptions import RayError, RayTaskError  # noqa: PLC0415
+
+    from harness.pipeline.cluster import pool_shape  # noqa: PLC0415
+
+    failed: dict[FitJob, str] = {}
+    pending = {}
+    for job in jobs:
+        card = plan.make_branch(job.branch).card
+        _, cpus = pool_shape(card.cpus, len(jobs))
+        remote = ray.remote(num_cpus=cpus, num_gpus=card.gpus, max_retries=2)(fit_branch)
+        pending[remote.remote(plan, job)] = job
+    while pending:
+        done, _ = ray.wait(list(pending), num_returns=1)
+        job = pending.pop(done[0])
+        try:
+            ray.get(done[0])
+        except RayTaskError as error:
+            failed[job] = f"{type(error.cause).__name__}: {error.cause}"
+        except RayError as error:
+            failed[job] = str(error).splitlines()[0]
+        tick(job)
+    return failed

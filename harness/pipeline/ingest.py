@@ -1,0 +1,180 @@
+"""Ingest: read an episode, keep what the run wants of it in the track store, write its targets. Once per episode."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import pyarrow as pa
+
+from harness.card import first_line
+from harness.episode import Episode, EpisodeRef, Modality
+from harness.errors import UnreadableEpisode
+from harness.features import data_set_blocks, descriptors_for
+from harness.pipeline.plan import Plan
+from harness.record import EpisodeRecord
+from harness.store import TrackStore
+from harness.store_key import card_fingerprint
+from harness.store_wants import Wants
+from harness.tables import TARGET_SCHEMA, targets_table, write_atomically
+from harness.window import make_samples
+
+
+@dataclass(frozen=True)
+class Quarantined:
+    """An episode that could not be read; the run goes on without it and says so.
+
+    Attributes:
+        episode: Id.
+        path: File or folder at fault.
+        reason: One line.
+    """
+
+    episode: str
+    path: str
+    reason: str
+
+
+def wants_of(plan: Plan, tracks: list[str]) -> Wants:
+    """What the run's tasks and branches together want of an episode with these tracks."""
+    needs = [branch.needs(task) for branch, task in _answered(plan)]
+    frames = tuple(dict.fromkeys(want for need in needs for want in need.frames))
+    features = any(need.features for need in needs)
+    asked = tuple(dict.fromkeys(pattern for need in needs for pattern in need.tracks))
+    blocks = data_set_blocks(tracks, plan.config.features)
+    made_from_features = any(plan.task(t).needs_features for t in plan.tasks)
+    read = {name for block in blocks for name in block.reads} if features or made_from_features else set()
+    descriptors = tuple(d for d in descriptors_for(tracks) if d.name in read)
+    return Wants(frames=frames, descriptors=descriptors, tracks=asked)
+
+
+def _answered(plan: Plan) -> Iterator[tuple[Any, Any]]:
+    for name in plan.branches:
+        branch = plan.make_branch(name)
+        for task_id in plan.tasks:
+            task = plan.task(task_id)
+            if branch.route(task) is not None:
+                yield branch, task
+
+
+def ingest_episode(plan: Plan, ref: EpisodeRef) -> EpisodeRecord | Quarantined:
+    """The stage: one episode from its files to the track store and its targets file.
+
+    What is there already is not made again: a second run on the same episodes decodes nothing.
+    """
+    began = time.monotonic()
+    store = TrackStore(plan.store_uri, plan.config.store.max_gib)
+    try:
+        key = store.key(ref, card_fingerprint(plan.dataset.card), content_hash=plan.config.store.content_hash)
+        stored, decoded = _stored(plan, ref, store, key)
+    except UnreadableEpisode as error:
+        return Quarantined(ref.id, error.path, error.reason)
+    except Exception as error:  # a reader's blind spot must not take the other episodes down
+        where = ref.uris[0] if ref.uris else ref.id
+        return Quarantined(ref.id, where, f"unexpected {type(error).__name__} while reading: {first_line(error)}")
+    record = describe(plan, stored, key, store.recorded(key))
+    record = replace(record, decoded_frames=decoded, seconds=round(time.monotonic() - began, 3))
+    write_targets(plan, stored, record)
+    return record
+
+
+def _stored(plan: Plan, ref: EpisodeRef, store: TrackStore, key: str) -> tuple[Episode, dict[str, int]]:
+    """The stored episode, and the frames that were decoded for it just now."""
+    recorded = store.recorded(key)
+    if recorded and not store.missing(key, wants_of(plan, list(recorded))):
+        return store.open(key), {}
+    episode = plan.dataset.read(ref)
+    store.write(episode, wants_of(plan, list(episode.tracks)), key)
+    return store.open(key), store.decoded_frames(key)
+
+
+def is_ingested(plan: Plan, ref: EpisodeRef, store: TrackStore) -> bool:
+    """True where the targets of this very recording and everything the run wants of it are there."""
+    path = plan.targets_file(ref.id)
+    if not path.is_file():
+        return False
+    record = EpisodeRecord.from_file(path)
+    key = store.key(ref, card_fingerprint(plan.dataset.card), content_hash=plan.config.store.content_hash)
+    recorded = store.recorded(key)
+    if record.key != key or not recorded or not set(plan.tasks) <= set(record.considered):
+        return False
+    return not store.missing(key, wants_of(plan, list(recorded)))
+
+
+def describe(plan: Plan, episode: Episode, key: str, recorded: dict[str, Modality]) -> EpisodeRecord:
+    """The record of a stored episode.
+
+    Args:
+        plan: The run.
+        episode: As the store gives it.
+        key: In the store.
+        recorded: Tracks as the reader gave them, stored or not.
+    """
+    tracks = {name: episode.tracks[name].rate if name in episode.tracks else None for name in recorded}
+    blocks = data_set_blocks(list(recorded), plan.config.features)
+    widths = {b.name: len(b.columns(episode)) for b in blocks if b.available(episode)}
+    posed = [t for t in plan.tasks if plan.task(t).poses(list(recorded))]
+    shapes = {t: list(plan.task(t).shape(episode)) for t in posed if plan.task(t).answer == "vector"}
+    lacking = dict(episode.lacking)
+    for modality in plan.config.modalities:
+        if modality not in {m.value for m in recorded.values()}:
+            lacking.setdefault(modality, f"no {modality} track in this episode")
+    return EpisodeRecord(
+        episode.id, key, len(episode.timeline), tracks, lacking, widths, shapes, posed, considered=list(plan.tasks)
+    )
+
+
+def write_targets(plan: Plan, episode: Episode, record: EpisodeRecord) -> None:
+    """The targets of every task the episode poses, and its record, as one file that appears whole or not at all."""
+    tables = []
+    for task_id in record.tasks:
+        task = plan.task(task_id)
+        samples = make_samples(task.samples, episode.id, episode.timeline, plan.spec)
+        if len(samples):
+            tables.append(targets_table(task_id, samples, task.targets(episode, samples, plan.spec)))
+    empty = TARGET_SCHEMA.empty_table()
+    write_atomically(tables or [empty], plan.targets_file(episode.id), record.to_metadata())
+
+
+def ingest(plan: Plan, refs: list[EpisodeRef], tick: Callable[[str], None]) -> list[EpisodeRecord | Quarantined]:
+    """Run the stage over episodes with Ray Data: one read task each, returning references and never frames.
+
+    Args:
+        plan: The run.
+        refs: Episodes still to do.
+        tick: Called with each episode id as it is done.
+    """
+    import ray.data  # noqa: PLC0415
+    from ray.data.block import BlockMetadata  # noqa: PLC0415
+    from ray.data.datasource import Datasource, ReadTask  # noqa: PLC0415
+
+    class Episodes(Datasource):
+        """One read task per episode, so that a lost worker costs one episode."""
+
+        def estimate_inmemory_data_size(self) -> int | None:
+            return 4096 * len(refs)
+
+        def get_read_tasks(
+            self, parallelism: int, per_task_row_limit: int | None = None, data_context: Any = None
+        ) -> list[ReadTask]:
+            return [ReadTask(_reader(plan, ref), _metadata(ref)) for ref in refs]
+
+    def _metadata(ref: EpisodeRef) -> BlockMetadata:
+        return BlockMetadata(num_rows=1, size_bytes=4096, input_files=list(ref.uris), exec_stats=None)
+
+    results: list[EpisodeRecord | Quarantined] = []
+    # Fewer read tasks than Ray's minimum would be split into many empty blocks.
+    for row in ray.data.read_datasource(Episodes(), override_num_blocks=len(refs)).iter_rows():
+        body = json.loads(row["result"])
+        results.append(EpisodeRecord(**body) if row["ok"] else Quarantined(**body))
+        tick(str(body.get("id") or body.get("episode")))
+    return results
+
+
+def _reader(plan: Plan, ref: EpisodeRef) -> Callable[[], Iterator[pa.Table]]:
+    def read() -> Iterator[pa.Table]:
+        result = ingest_episode(plan, ref)
+        yield pa.table({"ok": [isinstance(result, EpisodeRecord)], "result": [json.dumps(asdict(result))]})
+
+    return read

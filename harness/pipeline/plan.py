@@ -1,0 +1,85 @@
+"""What a run is going to do, as one value that travels to every worker."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from harness.branch import Branch, make_branch
+from harness.config import RunConfig
+from harness.dataset import Dataset, home
+from harness.reference import PRIVILEGED
+from harness.splits import Split
+from harness.tasks import get_task
+from harness.tasks.base import Task
+from harness.window import WindowSpec
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One run.
+
+    Attributes:
+        dataset: Where the recordings are.
+        out: The run folder.
+        config: As resolved.
+        spec: Windows.
+        split: Folds.
+        tasks: Task ids, in the order of the table.
+        branches: Branch ids that are fitted and predict; privileged rows are apart.
+        references: `oracle`, `copy`.
+        block_widths: Feature block -> columns, over all episodes; empty before ingest.
+    """
+
+    dataset: Dataset
+    out: Path
+    config: RunConfig
+    spec: WindowSpec
+    split: Split
+    tasks: tuple[str, ...]
+    branches: tuple[str, ...]
+    references: tuple[str, ...] = ()
+    block_widths: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def store_uri(self) -> str:
+        """Of the track store."""
+        return self.config.store.uri or str(home() / "store")
+
+    def targets_file(self, episode: str) -> Path:
+        """Targets and record of one episode."""
+        return self.out / "targets" / f"{episode}.parquet"
+
+    def bundle(self, branch: str, fold: int, seed: int) -> Path:
+        """Folder of one bundle."""
+        return self.out / "bundles" / branch.replace(":", "_").replace("@", "_at_") / f"fold={fold}" / f"seed={seed}"
+
+    def task(self, task_id: str) -> Task:
+        """A task with this data set's action groups."""
+        return make_task(task_id, self.dataset)
+
+    def make_branch(self, name: str) -> Branch:
+        """A branch with the run's options for it."""
+        return make_branch(name, self.config.branch.get(name))
+
+    def seeds(self, branch: str) -> list[int]:
+        """A branch that fits nothing and a privileged row run once; the others once per seed."""
+        if branch in PRIVILEGED or not self.make_branch(branch).card.fitted:
+            return self.config.seeds[:1]
+        return list(self.config.seeds)
+
+
+def make_task(task_id: str, dataset: Dataset) -> Task:
+    """A task as this data set poses it: with the card's action groups."""
+    groups = {name: group.indices() for name, group in dataset.card.action_groups.items()}
+    return get_task(task_id, groups or None)
+
+
+def as_json(value: Any) -> Any:
+    """Dataclasses and paths as plain JSON values."""
+    if hasattr(value, "__dataclass_fields__"):
+        return {k: as_json(getattr(value, k)) for k in value.__dataclass_fields__}
+    if isinstance(value, dict):
+        return {str(k): as_json(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [as_json(v) for v in value]
+    return str(value) if isinstance(value, Path) else value

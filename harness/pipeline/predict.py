@@ -1,0 +1,209 @@
+"""Predict: blocks of references go to a pool of actors that hold the fitted branches; each block becomes one bundle part."""
+
+import json
+import resource
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from harness.answers import Predictions, Status, concatenate, failed
+from harness.branch import Artifact, Branch, Predictor
+from harness.pipeline.fit import FitJob, artifact_folder
+from harness.pipeline.plan import Plan
+from harness.pipeline.workbench import Workbench
+from harness.reference import PRIVILEGED, copy_current, oracle
+from harness.tables import by_task, predictions_table, read_targets, write_atomically
+from harness.tasks.base import Task
+from harness.window import Samples
+
+BATCH_SAMPLES = 1024  # samples a predictor sees at once
+LOADED_BRANCHES = 4  # predictors kept in an actor
+
+
+@dataclass(frozen=True)
+class Block:
+    """The unit of work and of loss: samples [start, stop) of one test episode, for one bundle.
+
+    Attributes:
+        branch: Branch id, or a privileged row.
+        fold: Fold id.
+        seed: Seed.
+        episode: Test episode.
+        start: First sample of every task's list.
+        stop: One past the last.
+    """
+
+    branch: str
+    fold: int
+    seed: int
+    episode: str
+    start: int
+    stop: int
+
+    def part(self, plan: Plan) -> Path:
+        """The bundle part this block becomes; the same block always has the same name."""
+        return plan.bundle(self.branch, self.fold, self.seed) / f"part-{self.episode}-{self.start:07d}.parquet"
+
+
+class Actor:
+    """Holds a workbench and the last branches it predicted with.
+
+    Args:
+        plan: The run.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        _limit_threads(plan.config.threads)
+        self.plan = plan
+        self.bench = Workbench(plan)
+        self.loaded: OrderedDict[tuple[str, int, int], tuple[Branch, Predictor]] = OrderedDict()
+
+    def run(self, block: Block) -> dict[str, Any]:
+        """The stage: predict a block and write its part.
+
+        Returns:
+            What it cost.
+        """
+        began = time.monotonic()
+        fold = self.plan.split.folds[block.fold]
+        tables = []
+        for task_id in self.plan.tasks:
+            if task_id not in self.bench.record(block.episode).tasks:
+                continue
+            task = self.plan.task(task_id)
+            samples = self.bench.samples(task, block.episode, fold, "test")
+            samples = samples.take(np.arange(len(samples))[block.start : block.stop])
+            if len(samples) == 0:
+                continue
+            rows = self._privileged(task, samples, block) if block.branch in PRIVILEGED else self._answer(task, samples, block)
+            if rows is not None:
+                tables.append(predictions_table(task_id, samples, rows, block.fold, block.seed, 0))
+        if tables:
+            write_atomically(tables, block.part(self.plan))
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        return {"rows": sum(t.num_rows for t in tables), "seconds": time.monotonic() - began, "peak_gib": peak}
+
+    def _branch(self, block: Block) -> tuple[Branch, Predictor]:
+        key = (block.branch, block.fold, block.seed)
+        if key not in self.loaded:
+            branch = self.plan.make_branch(block.branch)
+            folder = artifact_folder(self.plan, FitJob(*key))
+            self.loaded[key] = (branch, branch.predictor(Artifact.load(folder)))
+            while len(self.loaded) > LOADED_BRANCHES:
+                self.loaded.popitem(last=False)
+        self.loaded.move_to_end(key)
+        return self.loaded[key]
+
+    def _answer(self, task: Task, samples: Samples, block: Block) -> Predictions | None:
+        branch, predictor = self._branch(block)
+        if branch.route(task) is None:
+            return None
+        lacking = [m for m in self.plan.config.modalities if m in self.bench.record(block.episode).lacking]
+        fitted = self._is_fitted(task, block)
+        if lacking or not fitted:
+            return failed(len(samples), Status.UNSUPPORTED, task.answer, 1)
+        parts = [
+            self._batch(task, samples.take(np.arange(i, min(i + BATCH_SAMPLES, len(samples)))), block, branch, predictor)
+            for i in range(0, len(samples), BATCH_SAMPLES)
+        ]
+        return parts[0] if len(parts) == 1 else concatenate(parts)
+
+    def _is_fitted(self, task: Task, block: Block) -> bool:
+        """A task that no training episode poses was not fitted; its rows fail instead of vanishing."""
+        train = self.plan.split.folds[block.fold].train
+        return any(task.id in self.bench.record(e).tasks for e in train if self.bench.present(e))
+
+    def _batch(self, task: Task, samples: Samples, block: Block, branch: Branch, predictor: Predictor) -> Predictions:
+        episode, needs = self.bench.episode(block.episode), branch.needs(task)
+        observe = self.bench.observer.batch
+        if task.answer != "retrieval":
+            rows = predictor.predict(observe(episode, task, samples, needs, seed=block.seed))
+        else:
+            # Two calls that know nothing of each other; only the evaluator pairs their vectors.
+            query, key = (
+                predictor.predict(observe(episode, task, samples, needs, seed=block.seed, role=role)) for role in ("query", "key")
+            )
+            status = np.where(query.ok, key.status, query.status)
+            rows = Predictions(status, query=query.values, key=key.values)
+        if len(rows) != len(samples):
+            raise ValueError(f"branch {block.branch} gave {len(rows)} rows for {len(samples)} samples of {task.id}")
+        return rows
+
+    def _privileged(self, task: Task, samples: Samples, block: Block) -> Predictions | None:
+        targets = self._targets(task.id, block.episode, samples)
+        if block.branch == "oracle":
+            return oracle(task, targets)
+        if task.copies is None or task.copies not in self.plan.tasks:
+            return None
+        return copy_current(task, targets, self._targets(task.copies, block.episode, samples))
+
+    def _targets(self, task_id: str, episode: str, samples: Samples) -> Any:
+        for _, table in by_task(self.plan.targets_file(episode), only=task_id):
+            ids = np.asarray(table.column("sample").to_pylist(), dtype=np.str_)
+            order = np.argsort(ids)
+            return read_targets(table).take(order[np.searchsorted(ids, samples.ids, sorter=order)])
+        raise ValueError(f"no targets of {task_id} in {episode}")
+
+
+def _limit_threads(threads: int) -> None:
+    """Fixed threads: the order of a sum, and so its last bit, may depend on them."""
+    from threadpoolctl import threadpool_limits  # noqa: PLC0415
+
+    threadpool_limits(threads)
+
+
+def blocks_of(plan: Plan, bench: Workbench, branch: str, fold: int, seed: int) -> Iterator[Block]:
+    """The blocks of one bundle, done or not."""
+    for episode in plan.split.folds[fold].test:
+        if not bench.present(episode):
+            continue
+        # Pair tasks have at most two samples per window; blocks are cut alike for all tasks of an episode.
+        n = 2 * len(plan.spec.grid(bench.record(episode).n_reference))
+        for start in range(0, max(n, 1), plan.config.block_samples):
+            yield Block(branch, fold, seed, episode, start, start + plan.config.block_samples)
+
+
+def predict(plan: Plan, blocks: list[Block], tick: Callable[[Block], None]) -> dict[Block, dict[str, Any]]:
+    """Run the stage over blocks with Ray Data; rows that travel are references and costs.
+
+    Returns:
+        Block -> what it cost; a block that raised has an `error` line instead, and the others are done.
+    """
+    import ray.data  # noqa: PLC0415
+
+    from harness.pipeline.cluster import pool_shape  # noqa: PLC0415
+
+    class Pool:
+        """The actor as Ray Data calls it. It closes over the plan: constructor arguments would not outlive a lost node."""
+
+        def __init__(self) -> None:
+            self.actor = Actor(plan)
+
+        def __call__(self, batch: dict[str, Any]) -> pa.Table:
+            body = json.loads(str(batch["block"][0]))
+            try:
+                result = self.actor.run(Block(**body))
+            except Exception as error:  # one branch's fault must not lose the others' work
+                result = {"error": f"{type(error).__name__}: {error}"}
+            return pa.table({"block": [json.dumps(body)], "result": [json.dumps(result)]})
+
+    size, cpus = pool_shape(1.0, len(blocks))
+    items = [{"block": json.dumps(asdict(block))} for block in blocks]
+    costs: dict[Block, dict[str, Any]] = {}
+    dataset = ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
+        Pool,
+        batch_size=1,
+        compute=ray.data.ActorPoolStrategy(size=size),
+        num_cpus=cpus,
+    )
+    for row in dataset.iter_rows():
+        block = Block(**json.loads(row["block"]))
+        costs[block] = json.loads(row["result"])
+        tick(block)
+    return costs

@@ -1,0 +1,103 @@
+"""A worker's hands: stored episodes, samples and training sets of one run, opened once per process."""
+
+from collections.abc import Iterator
+from functools import cached_property, lru_cache
+from typing import Literal
+
+import numpy as np
+
+from harness.answers import Targets
+from harness.branch import EpisodeBatch, Needs
+from harness.episode import Episode
+from harness.features import data_set_blocks
+from harness.features.base import Block
+from harness.observe import Observer
+from harness.pipeline.plan import Plan
+from harness.record import EpisodeRecord
+from harness.splits import Fold, Role
+from harness.store import TrackStore
+from harness.tables import by_task, read_samples, read_targets
+from harness.tasks.base import Task
+from harness.window import Samples, make_samples
+
+OPEN_EPISODES = 4  # memory-mapped, so this bounds file handles rather than memory
+
+
+class Workbench:
+    """Everything the stages share within a process.
+
+    Args:
+        plan: The run.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.store = TrackStore(plan.store_uri, plan.config.store.max_gib)
+        self.record = lru_cache(maxsize=4096)(self._record)
+        self.episode = lru_cache(maxsize=OPEN_EPISODES)(self._episode)
+
+    @cached_property
+    def observer(self) -> Observer:
+        """Makes the batches."""
+        blocks = self.blocks
+        return Observer(self.plan.spec, blocks, self.plan.block_widths, self.plan.config.modalities)
+
+    @cached_property
+    def blocks(self) -> list[Block]:
+        """Feature blocks of the run, those that any episode has."""
+        tracks = sorted({t for e in self.plan.split.episodes if self.present(e) for t in self.record(e).tracks})
+        found = data_set_blocks(tracks, self.plan.config.features)
+        return [block for block in found if block.name in self.plan.block_widths]
+
+    def present(self, episode: str) -> bool:
+        """True where ingest could read the episode."""
+        return self.plan.targets_file(episode).is_file()
+
+    def _record(self, episode: str) -> EpisodeRecord:
+        return EpisodeRecord.from_file(self.plan.targets_file(episode))
+
+    def _episode(self, episode: str) -> Episode:
+        return self.store.open(self.record(episode).key)
+
+    def samples(self, task: Task, episode: str, fold: Fold, role: Role) -> Samples:
+        """The samples of a task in an episode that belong to a role of a fold."""
+        stored = self.episode(episode)
+        samples = make_samples(task.samples, episode, stored.timeline, self.plan.spec)
+        return samples.take(fold.select(role, samples, len(stored.timeline), self.plan.spec))
+
+    def training_set(self, fold: Fold, role: Literal["train", "validation"], seed: int) -> "StoredTrainingSet":
+        """The episodes of a role, read one at a time."""
+        return StoredTrainingSet(self, fold, role, seed)
+
+
+class StoredTrainingSet:
+    """A `TrainingSet` over the track store and the targets of training or validation episodes."""
+
+    def __init__(self, bench: Workbench, fold: Fold, role: Literal["train", "validation"], seed: int) -> None:
+        self.bench = bench
+        self.fold = fold
+        self.role = role
+        self.seed = seed
+        self.episodes = tuple(e for e in fold.episodes(role) if bench.present(e))
+
+    def batches(self, task: Task, needs: Needs, role: Literal["", "query", "key"] = "") -> Iterator[EpisodeBatch]:
+        """See `harness.branch.TrainingSet`."""
+        bench = self.bench
+        for episode in self.episodes:
+            found = self._rows(task, episode)
+            if found is None:
+                continue
+            samples, targets = found
+            keep = self.fold.select(self.role, samples, bench.record(episode).n_reference, bench.plan.spec)
+            if not keep.any():
+                continue
+            samples, targets = samples.take(np.flatnonzero(keep)), targets.take(np.flatnonzero(keep))
+            observed = bench.observer.batch(bench.episode(episode), task, samples, needs, seed=self.seed, role=role)
+            yield EpisodeBatch(episode, bench.plan.split.clusters[episode], samples, observed, targets)
+
+    def _rows(self, task: Task, episode: str) -> tuple[Samples, Targets] | None:
+        path = self.bench.plan.targets_file(episode)
+        for task_id, table in by_task(path, only=task.id):
+            assert task_id == task.id
+            return read_samples(table, task.samples, self.bench.plan.spec.length), read_targets(table)
+        return None

@@ -1,0 +1,144 @@
+"""A plain table, Parquet or CSV: one row per sample, each value of the group column an episode.
+
+Rows have an order and no time. So that tables go through the same frame as recordings, the track `row` says 0, 1, 2 ... as
+seconds: a nominal 1 Hz that means order only.
+"""
+
+from functools import lru_cache
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pcsv
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from harness.card import Card, TableOptions, first_line, suggest
+from harness.episode import Episode, EpisodeRef, FloatArray, Modality, Track
+from harness.errors import BadInput
+
+SUFFIXES = (".csv", ".parquet")
+# The types of a CSV column are inferred from its first block: take the whole file where it fits.
+LARGEST_BLOCK = 1 << 30
+
+
+class TableReader:
+    """Reads one table.
+
+    Args:
+        root: A `.parquet` or `.csv` file with a header.
+        card: Its `table` options name the columns.
+    """
+
+    format: ClassVar[str] = "table"
+
+    def __init__(self, root: Path, card: Card) -> None:
+        self.root = root
+        self.card = card
+
+    @staticmethod
+    def recognises(root: Path) -> bool:
+        """True for a `.csv` or `.parquet` file."""
+        return root.suffix.lower() in SUFFIXES and root.is_file()
+
+    @staticmethod
+    def fingerprint(root: Path) -> dict[str, str]:
+        """The names of the columns.
+
+        Raises:
+            BadInput: The file is not a table.
+        """
+        return {"columns": ",".join(_load(root).column_names)}
+
+    def infer(self) -> Card:
+        """A card without columns: which one is the group and which the target no file says."""
+        return Card(name=self.root.stem, format=self.format, root=str(self.root), title=f"table {self.root.name}")
+
+    def list_episodes(self) -> tuple[list[EpisodeRef], list[tuple[str, str, str]]]:
+        """One reference per value of the group column, sorted as text; rows without a group are one entry of the errors.
+
+        Raises:
+            BadInput: The file is not a table, or the options name no group or target, or a column that does not serve.
+        """
+        table = _load(self.root)
+        group = _text(table[self._options(table).group])
+        names = sorted(name for name in pc.unique(group).to_pylist() if name is not None)
+        refs = [EpisodeRef(name, (str(self.root),), index) for index, name in enumerate(names)]
+        if not group.null_count:
+            return refs, []
+        reason = f"{group.null_count} rows have no value in the group column; fill it or drop the rows"
+        return refs, [("(no group)", str(self.root), reason)]
+
+    def read(self, ref: EpisodeRef) -> Episode:
+        """The rows of one group: `row` (n, 1) their numbers in the file, `features` (n, D) and `target` (n, 1), float64.
+
+        Raises:
+            BadInput: As `list_episodes`.
+        """
+        table = _load(self.root)
+        options = self._options(table)
+        rows = np.flatnonzero(pc.equal(_text(table[options.group]), ref.id).fill_null(False).to_numpy())
+        part = table.take(rows)
+        times = np.arange(len(rows), dtype=np.float64)
+        tracks = (
+            Track("row", Modality.TABLE, rows[:, None], times),
+            _track("features", part, options.features, times),
+            _track("target", part, [str(options.target)], times),
+        )
+        return Episode(ref.id, "row", {track.name: track for track in tracks}, uris=ref.uris)
+
+    def _options(self, table: pa.Table) -> TableOptions:
+        """The card's options, checked against the columns; no features means every numeric column that is left."""
+        options, columns = self.card.table, table.column_names
+        if len(set(columns)) < len(columns):
+            raise BadInput(f"{self.root}: two columns have one name; rename one")
+        for key, column in (("group", options.group), ("target", options.target)):
+            if column is None:
+                raise BadInput(f"{self.root}: which column is the {key}? pass table.{key}=COLUMN; known: {', '.join(columns)}")
+        for column in (options.group, options.target, *options.features):
+            if column not in columns:
+                raise BadInput(f"{self.root}: no column {column!r}{suggest(str(column), columns)}")
+        special = {options.group, options.target}
+        if len(special) < 2 or special & set(options.features):
+            raise BadInput(f"{self.root}: group, target and features must be different columns; change table.*")
+        for column in (options.target, *options.features):
+            if not _is_numeric(table[column]):
+                raise BadInput(f"{self.root}: column {column!r} is {table[column].type}, not numeric; name another one")
+        features = options.features or [name for name in columns if name not in special and _is_numeric(table[name])]
+        if not features:
+            raise BadInput(f"{self.root}: no numeric column is left as a feature; pass table.features=[A,B]")
+        return TableOptions(options.group, options.target, list(features))
+
+
+def _load(path: Path) -> pa.Table:
+    """The table, kept from call to call while the file does not change: a reader is made anew for every group."""
+    try:
+        stat = path.stat()
+        return _read(path, stat.st_size, stat.st_mtime_ns)
+    except (pa.ArrowException, OSError) as error:
+        raise BadInput(f"{path}: not a readable table ({first_line(error)}); give a Parquet or CSV file with a header") from error
+
+
+@lru_cache(maxsize=1)
+def _read(path: Path, size: int, mtime_ns: int) -> pa.Table:
+    if path.suffix.lower() == ".csv":
+        return pcsv.read_csv(path, pcsv.ReadOptions(use_threads=False, block_size=min(size, LARGEST_BLOCK) + 1))
+    return pq.read_table(path, partitioning=None, use_threads=False)
+
+
+def _text(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    return pc.cast(column, pa.string())
+
+
+def _is_numeric(column: pa.ChunkedArray) -> bool:
+    kind = column.type
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind))
+
+
+def _track(name: str, table: pa.Table, columns: list[str], times: FloatArray) -> Track:
+    """(n, D) float64; empty and NaN cells are not valid."""
+    values: NDArray = np.column_stack([pc.cast(table[column], pa.float64()).to_numpy() for column in columns])
+    finite = np.isfinite(values)
+    return Track(name, Modality.TABLE, values, times, None if finite.all() else finite, names=tuple(columns))

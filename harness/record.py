@@ -1,0 +1,49 @@
+"""What ingest found out about one episode: it travels with the episode's targets."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+RECORD = b"espalier.episode"  # key of an episode's record in the metadata of its targets file
+
+
+@dataclass(frozen=True)
+class EpisodeRecord:
+    """What ingest found out about one episode; it travels with the episode's targets.
+
+    Attributes:
+        id: Episode id.
+        key: Of the episode in the track store.
+        n_reference: Reference samples.
+        tracks: Recorded tracks -> rate in Hz (None: untimed).
+        lacking: Track -> why it is not there.
+        block_widths: Feature block -> columns, for the blocks this episode has.
+        shapes: Task -> shape of one vector target.
+        tasks: Tasks this episode poses.
+        considered: Tasks that were asked about.
+        decoded_frames: Video track -> frames decoded by this ingest (0 where the store had them).
+        seconds: Wall time of the ingest.
+    """
+
+    id: str
+    key: str
+    n_reference: int
+    tracks: dict[str, float | None]
+    lacking: dict[str, str]
+    block_widths: dict[str, int]
+    shapes: dict[str, list[int]]
+    tasks: list[str]
+    considered: list[str] = field(default_factory=list)
+    decoded_frames: dict[str, int] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    def to_metadata(self) -> dict[bytes, bytes]:
+        """As Parquet schema metadata."""
+        return {RECORD: json.dumps(asdict(self), sort_keys=True).encode()}
+
+    @staticmethod
+    def from_file(path: Path) -> "EpisodeRecord":
+        """Of a targets file."""
+        return EpisodeRecord(**json.loads(pq.read_schema(path).metadata[RECORD]))

@@ -1,0 +1,137 @@
+"""`espalier score`: from bundles, split and targets on disk to the leaderboard. A run ends with exactly this."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from harness.bundle import Bundle, find_bundles
+from harness.card import Card
+from harness.dataset import Dataset
+from harness.errors import BadInput
+from harness.evaluate import FLOOR, Evaluation, Held, evaluate
+from harness.leaderboard import build, evidence_grade
+from harness.manifest import write_json
+from harness.pipeline.plan import make_task
+from harness.report import write_reports
+from harness.splits import Split
+from harness.window import WindowSpec
+
+
+def score_run(run: Path, out: Path, bundles: Sequence[Bundle] | None = None, quarantined: int | None = None) -> dict[str, Any]:
+    """Score bundles against the targets of a run, and write scores and leaderboard.
+
+    Args:
+        run: Folder with `manifest.json`, `split.json` and `targets/`.
+        out: Where `scores.parquet` and `leaderboard.*` go.
+        bundles: What to score; None = all of the run.
+        quarantined: Episodes that could not be read; None = as the manifest has it.
+
+    Raises:
+        BadInput: Not a run folder, or a bundle that may not be scored.
+    """
+    manifest = read_manifest(run)
+    held = held_of(run, manifest)
+    found = list(find_bundles(run / "bundles")) if bundles is None else list(bundles)
+    if not found:
+        raise BadInput(f"{run}: no bundle to score; run `espalier run` to its end first")
+    evaluation = evaluate(held, found)
+    evidence = evidence_grade(simulated=manifest["simulated"], limited=manifest["limited"], split=held.split)
+    lost = len(manifest["quarantined"]) if quarantined is None else quarantined
+    leaderboard = build(evaluation, evidence, lost)
+    out.mkdir(parents=True, exist_ok=True)
+    write_scores(evaluation, out / "scores.parquet")
+    write_json(out / "leaderboard.json", leaderboard)
+    write_reports(leaderboard, out)
+    return leaderboard
+
+
+def read_manifest(run: Path) -> dict[str, Any]:
+    """The manifest of a run folder.
+
+    Raises:
+        BadInput: It has none.
+    """
+    path = run / "manifest.json"
+    try:
+        body: dict[str, Any] = json.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise BadInput(f"{run}: not a run folder (no manifest.json); give the --out of `espalier run`") from error
+    except json.JSONDecodeError as error:
+        raise BadInput(f"{path}: not JSON: {error}") from error
+    if body.get("schema") != "espalier.run/1":
+        raise BadInput(f"{path}: not the manifest of a run; give the --out of `espalier run`, or --targets with a bundle")
+    return body
+
+
+def held_of(run: Path, manifest: dict[str, Any]) -> Held:
+    """Targets, split and tasks of a run, from its folder alone."""
+    from omegaconf import OmegaConf  # noqa: PLC0415
+
+    card = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Card), manifest["dataset"]["card"]))
+    assert isinstance(card, Card)
+    dataset = Dataset(Path(manifest["dataset"]["root"]), card)
+    tasks = tuple(make_task(task, dataset) for task in manifest["tasks"])
+    split_file = run / "split.json"
+    if not split_file.is_file():
+        raise BadInput(f"{split_file}: missing; run `espalier run` to its end first")
+    split = Split.load(split_file)
+    held = Held(run / "targets", split, tasks, WindowSpec(**manifest["windows"]))
+    posed = {task.id for e in held.present(split.episodes) for task, _, _ in held.rows(e)}
+    return Held(held.targets, split, tuple(t for t in tasks if t.id in posed), held.spec)
+
+
+def score_paths(paths: Sequence[Path], targets: Path | None, out: Path) -> dict[str, Any]:
+    """Score run folders or bundles.
+
+    Args:
+        paths: Run folders, or folders with bundles below them.
+        targets: The run whose targets and split to score against; None = the run folder itself.
+        out: Where the result goes.
+
+    Raises:
+        BadInput: No run to score against, or no bundle.
+    """
+    run = targets or next((p for p in paths if (p / "split.json").is_file()), None)
+    if run is None:
+        raise BadInput(f"{paths[0]}: not a run folder; name the run whose targets it answers with --targets")
+    bundles = [bundle for path in paths for bundle in find_bundles(path)]
+    if not bundles:
+        raise BadInput(f"{paths[0]}: no bundle below it (folders fold=*/seed=* with a manifest.json)")
+    return score_run(run, out, bundles)
+
+
+def write_scores(evaluation: Evaluation, path: Path) -> None:
+    """Per-episode states and values, one row per branch, task, fold, seed and episode; the evaluator's floor is `(floor)`."""
+    rows = [
+        {
+            "branch": branch if branch != FLOOR else "(floor)",
+            "task": task,
+            "fold": fold,
+            "seed": seed,
+            "episode": episode,
+            "cluster": evaluation.held.split.clusters[episode],
+            "value": float(evaluation.metrics[task, fold].value(state)),
+            "state": state.tolist(),
+        }
+        for (branch, task), cell in evaluation.cells.items()
+        for (fold, seed, episode), state in cell.states.items()
+    ]
+    schema = pa.schema(
+        [
+            ("branch", pa.string()),
+            ("task", pa.string()),
+            ("fold", pa.int32()),
+            ("seed", pa.int32()),
+            ("episode", pa.string()),
+            ("cluster", pa.string()),
+            ("value", pa.float64()),
+            ("state", pa.list_(pa.float64())),
+        ]
+    )
+    partial = path.with_suffix(".partial")
+    pq.write_table(pa.Table.from_pylist(rows, schema=schema), partial, compression="zstd")
+    partial.replace(path)

@@ -1,0 +1,70 @@
+"""The tasks by name. Listing them imports none of them."""
+
+import re
+from importlib import import_module
+from typing import TYPE_CHECKING, cast
+
+from harness.card import suggest
+from harness.errors import BadInput
+
+if TYPE_CHECKING:
+    from harness.tasks.base import Task
+
+# In the order of the published suite, then ours.
+TASKS = {
+    "timeline_action": "harness.tasks.labels:TimelineAction",
+    "timeline_subtask": "harness.tasks.labels:TimelineSubtask",
+    "transition_detection": "harness.tasks.transitions:TransitionDetection",
+    "next_action": "harness.tasks.labels:NextAction",
+    "hand_trajectory_forecast": "harness.tasks.hands:HandTrajectoryForecast",
+    "contact_prediction": "harness.tasks.contact:ContactPrediction",
+    "object_relevance": "harness.tasks.objects:ObjectRelevance",
+    "caption_grounding": "harness.tasks.retrieval:CaptionGrounding",
+    "cross_modal_retrieval": "harness.tasks.retrieval:CrossModalRetrieval",
+    "modality_reconstruction": "harness.tasks.reconstruction:ModalityReconstruction",
+    "temporal_order": "harness.tasks.pairs:TemporalOrder",
+    "misalignment_detection": "harness.tasks.pairs:MisalignmentDetection",
+    "long_horizon_next_action": "harness.tasks.labels:LongHorizonNextAction",
+    "next_subtask_forecast": "harness.tasks.labels:NextSubtaskForecast",
+    "interaction_text_prediction": "harness.tasks.labels:InteractionTextPrediction",
+    "action_object_relation": "harness.tasks.labels:ActionObjectRelation",
+    "object_set_forecast": "harness.tasks.objects:ObjectSetForecast",
+    "imu_to_hand_pose": "harness.tasks.reconstruction:ImuToHandPose",
+    "camera_view_sync_retrieval": "harness.tasks.retrieval:CameraViewSyncRetrieval",
+    "time_to_transition": "harness.tasks.transitions:TimeToTransition",
+    "action_chunk": "harness.tasks.action_chunk:ActionChunk",
+    "quality_score": "harness.tasks.quality:QualityScore",
+}
+
+
+def task_ids() -> list[str]:
+    """Ids of all tasks, with their default horizons."""
+    return list(TASKS)
+
+
+def get_task(task_id: str, action_groups: dict[str, list[int]] | None = None) -> "Task":
+    """The task of an id, `NAME` or, where the task looks ahead, `NAME@H` for a horizon of H reference samples.
+
+    Args:
+        task_id: E.g. `timeline_action`, `hand_trajectory_forecast@32`.
+        action_groups: Named dimensions of the data set's commands; only `action_chunk` uses them.
+
+    Raises:
+        BadInput: No such task, or it takes no such horizon.
+    """
+    name, at, number = task_id.partition("@")
+    if name not in TASKS:
+        raise BadInput(f"task {task_id!r} is not known{suggest(name, task_ids())}")
+    from harness.tasks.action_chunk import ActionChunk  # noqa: PLC0415  numpy and the readers' types come with it
+    from harness.tasks.horizon import HorizonTask  # noqa: PLC0415
+
+    module, _, attribute = TASKS[name].partition(":")
+    cls = cast(type["Task"], getattr(import_module(module), attribute))
+    if not issubclass(cls, HorizonTask):
+        if at:
+            raise BadInput(f"task {task_id!r}: {name} has no horizon; write {name!r}")
+        return cls()
+    if at and not re.fullmatch("[1-9][0-9]{0,3}", number):
+        raise BadInput(f"task {task_id!r}: write the horizon as 1 to 9999 samples, e.g. {name}@{cls.default_horizon}")
+    horizon = int(number) if at else None
+    return ActionChunk(horizon, action_groups) if issubclass(cls, ActionChunk) else cls(horizon)

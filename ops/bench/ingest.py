@@ -1,0 +1,167 @@
+"""How fast recordings become windows, beside what else one could do. Prints one table.
+
+(c) Windows of 20 frames at 64x64 of a real LeRobot data set, one process, beside `LeRobotDataset` with the same delta
+timestamps and a resize. Cold: list, read, decode, write the store, copy every window out of it. Warm: only the copies.
+
+    python ops/bench/ingest.py --data ../shared/data
+"""
+
+import argparse
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.branch import FramesWant
+from harness.card import Card
+from harness.episode import Episode
+from harness.readers.lerobot import LeRobotReader
+from harness.store import TrackStore
+from harness.store_frames import window_frames
+from harness.store_key import card_fingerprint
+from harness.store_wants import Wants
+from harness.window import WindowSpec
+
+SPEC = WindowSpec(length=20, stride=5)
+SIZE = 64
+BATCH = 32
+
+
+class Row(NamedTuple):
+    """One line of the table: seconds of ours and of the other, how the ratio is meant and what it must be."""
+
+    what: str
+    ours: float
+    other: float
+    must: str
+    note: str
+
+    @property
+    def ratio(self) -> float:
+        """How many times faster, or for a floor how many times slower, ours is."""
+        return self.ours / self.other if self.must.startswith("<=") else self.other / self.ours
+
+    @property
+    def ok(self) -> bool:
+        """True where the ratio is what it must be."""
+        bound = float(self.must[2:])
+        return self.ratio <= bound if self.must.startswith("<=") else self.ratio >= bound
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """Wall time of one run."""
+    begin = time.perf_counter()
+    work()
+    return time.perf_counter() - begin
+
+
+def ingest(root: Path, folder: str, threads: int) -> list[Episode]:
+    """List, read, decode and store every episode; open what was stored."""
+    reader = LeRobotReader(root, Card(format="lerobot"))
+    fingerprint, store = card_fingerprint(reader.card), TrackStore(folder)
+    wants, episodes = Wants((FramesWant("*", SIZE, SIZE),)), []
+    for ref in reader.list_episodes()[0]:
+        key = store.key(ref, fingerprint)
+        store.write(reader.read(ref), wants, key, threads=threads)
+        episodes.append(store.open(key))
+    return episodes
+
+
+def copy_windows(episodes: list[Episode]) -> int:
+    """Copy every window out of the store, batch by batch."""
+    count = 0
+    for episode in episodes:
+        track = next(t for name, t in episode.tracks.items() if name.startswith("frames/"))
+        last = SPEC.grid(len(episode.timeline)) + SPEC.length - 1
+        for begin in range(0, len(last), BATCH):
+            count += len(window_frames(track, last[begin : begin + BATCH], SPEC.length))
+    return count
+
+
+def cold(root: Path, threads: int) -> None:
+    """From the files to every window, with an empty store."""
+    with tempfile.TemporaryDirectory() as folder:
+        copy_windows(ingest(root, folder, threads))
+
+
+def lerobot_dataset(root: Path) -> tuple[Any, str]:
+    """`LeRobotDataset` that gives the same windows, and the key of its camera."""
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    from lerobot.datasets.lerobot_dataset import LeRobotDataset  # noqa: PLC0415  (seconds of imports)
+    from torchvision.transforms.v2 import Resize  # noqa: PLC0415
+
+    info = LeRobotReader(root, Card()).info
+    camera = next(key for key in info["features"] if key.startswith("observation.images."))
+    dataset = LeRobotDataset(
+        "local/windows",
+        root=root,
+        delta_timestamps={camera: [i / info["fps"] for i in range(1 - SPEC.length, 1)]},
+        image_transforms=Resize((SIZE, SIZE)),
+        video_backend="pyav",
+        return_uint8=True,
+    )
+    return dataset, camera
+
+
+def bench_windows(data: Path, rounds: int, threads: int, sample: int) -> list[Row]:
+    """(c): see the module. Ours and theirs take turns, so that other load on the machine falls on both."""
+    root = data / "g1_inspire_v30"
+    dataset, camera = lerobot_dataset(root)
+    with tempfile.TemporaryDirectory() as folder:
+        episodes = ingest(root, folder, threads)
+        rows, windows = _windows_of_data_set(episodes)
+        count = len(rows)
+        chosen = np.linspace(0, count - 1, min(sample, count)).round().astype(int)
+        cold_s, warm_s, other_s, difference = [], [], [], []
+        for part in np.array_split(chosen, rounds):
+            cold_s.append(seconds(lambda: cold(root, threads)))
+            warm_s.append(np.median([seconds(lambda: copy_windows(episodes)) for _ in range(5)]))
+            begin = time.perf_counter()
+            theirs = [dataset[i][camera] for i in rows[part].tolist()]
+            other_s.append((time.perf_counter() - begin) * count / len(part))
+            taken = np.stack([w.permute(0, 2, 3, 1).numpy() for w in theirs])
+            difference.append(np.abs(taken.astype(np.int16) - windows[part]).mean())
+    ours, copied, other = (float(np.median(s)) for s in (cold_s, warm_s, other_s))
+    how = "all windows" if len(chosen) == count else f"timed on {len(chosen)} of {count} windows and extrapolated"
+    note = f"LeRobotDataset {count / other:.1f} windows/s, {how}; mean difference of the pixels {np.mean(difference):.1f} of 255"
+    return [
+        Row(f"(c) cold: {count} windows, {threads} decoder threads", ours, other, ">=20", note),
+        Row(f"(c) warm: {count} windows", copied, other, ">=500", f"{count / copied:,.0f} windows/s copied out of the store"),
+    ]
+
+
+def _windows_of_data_set(episodes: list[Episode]) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+    """(n,) row in the data set of each window's last frame, and (n, length, height, width, 3) the windows."""
+    rows, windows, first = [], [], 0
+    for episode in episodes:
+        track = next(t for name, t in episode.tracks.items() if name.startswith("frames/"))
+        last = SPEC.grid(len(episode.timeline)) + SPEC.length - 1
+        rows.append(first + last)
+        windows.append(window_frames(track, last, SPEC.length))
+        first += len(episode.timeline)
+    return np.concatenate(rows), np.concatenate(windows)
+
+
+def main() -> int:
+    """Run the parts that were asked for; 0 where every ratio is what it must be."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder that holds g1_inspire_v30")
+    parser.add_argument("--rounds", type=int, default=3, help="medians are over so many")
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="decoder threads of the cold run")
+    parser.add_argument("--sample", type=int, default=48, help="windows that LeRobotDataset is timed on")
+    options = parser.parse_args()
+    rows = bench_windows(options.data, options.rounds, options.threads, options.sample)
+    print(f"{'what':58} {'ours s':>9} {'other s':>9} {'ratio':>8} {'must':>6}")
+    for row in rows:
+        print(f"{row.what:58} {row.ours:9.4f} {row.other:9.3f} {row.ratio:8.2f} {row.must:>6} {'ok' if row.ok else 'NO'}")
+        print(f"    {row.note}")
+    return 0 if all(row.ok for row in rows) else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

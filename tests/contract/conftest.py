@@ -1,0 +1,59 @@
+"""One small simulated data set for the whole suite, and the stages of a run in one process."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harness.config import load_config
+from harness.dataset import open_dataset
+from harness.demo import write_demo
+from harness.pipeline.fit import FitJob, fit_branch
+from harness.pipeline.ingest import ingest_episode
+from harness.pipeline.plan import Plan
+from harness.pipeline.predict import Actor
+from harness.run import with_widths
+from harness.splits import make_split
+from harness.tasks import task_ids
+
+SECONDS = 12.0
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four episodes of two sessions."""
+    out = tmp_path_factory.mktemp("demo") / "recordings"
+    write_demo(out, episodes=4, seed=3, seconds=SECONDS)
+    return out
+
+
+@pytest.fixture(scope="session")
+def plan(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Plan:
+    """An ingested run: two episodes train, one validates, one tests."""
+    home = tmp_path_factory.mktemp("home")
+    words = ["split.train=0,2", "split.validation=3", "split.test=1", f"store.uri={home / 'store'}"]
+    words += ["branch.mlp.epochs=2"]
+    config, _ = load_config(None, words)
+    dataset = open_dataset(str(demo), config)
+    refs, faults = dataset.list_episodes()
+    assert not faults
+    spec = config.windows.spec()
+    split = make_split(refs, config.split, spec)
+    made = Plan(dataset, home / "run", config, spec, split, tuple(task_ids()), ("ridge",), ("oracle",))
+    for ref in refs:
+        record = ingest_episode(made, ref)
+        assert getattr(record, "reason", None) is None
+    return with_widths(made)
+
+
+@pytest.fixture(scope="session")
+def actor(plan: Plan) -> Actor:
+    """A prediction actor without Ray."""
+    return Actor(plan)
+
+
+def fitted(plan: Plan, actor: Actor, branch: str, out: Path | None = None) -> Plan:
+    """Fit one branch on fold 0 (into another run folder where `out` says so)."""
+    here = plan if out is None else replace(plan, out=out)
+    fit_branch(here, FitJob(branch, 0, 0), actor.bench)
+    return here

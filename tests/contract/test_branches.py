@@ -1,0 +1,171 @@
+"""What every registered branch must keep: one suite for floors, heads and models alike."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import fitted
+
+from harness.answers import Predictions, Status
+from harness.branch import Artifact, Branch, Predictor, branch_names
+from harness.card import Card
+from harness.episode import Episode, Modality, Track
+from harness.pipeline.fit import FitJob, artifact_folder
+from harness.pipeline.plan import Plan
+from harness.pipeline.predict import Actor
+from harness.tasks.base import Task
+from harness.window import Samples
+
+pytestmark = pytest.mark.parametrize("name", branch_names())
+
+
+@pytest.fixture
+def ready(plan: Plan, actor: Actor, name: str) -> tuple[Branch, Artifact, Predictor]:
+    """The branch, fitted once per session."""
+    folder = artifact_folder(plan, FitJob(name, 0, 0))
+    if not (folder / "artifact.json").is_file():
+        fitted(plan, actor, name)
+    branch = plan.make_branch(name)
+    artifact = Artifact.load(folder)
+    return branch, artifact, branch.predictor(artifact)
+
+
+def answered(plan: Plan, branch: Branch) -> list[Task]:
+    return [task for task in map(plan.task, plan.tasks) if branch.route(task) is not None]
+
+
+def some(plan: Plan, actor: Actor, task: Task, episode: str | None = None) -> tuple[Episode, Samples]:
+    fold = plan.split.folds[0]
+    test = episode or fold.test[0]
+    samples = actor.bench.samples(task, test, fold, "test")
+    return actor.bench.episode(test), samples.take(np.arange(0, len(samples), 3))
+
+
+def predict(
+    plan: Plan, actor: Actor, ready: tuple[Branch, Artifact, Predictor], task: Task, episode: Episode, samples: Samples
+) -> list[Predictions]:
+    branch, _, predictor = ready
+    roles = ("query", "key") if task.answer == "retrieval" else ("",)
+    observe = actor.bench.observer.batch
+    return [predictor.predict(observe(episode, task, samples, branch.needs(task), role=role)) for role in roles]
+
+
+def same(one: list[Predictions], other: list[Predictions]) -> None:
+    for a, b in zip(one, other, strict=True):
+        assert (a.status == b.status).all()
+        for field in ("labels", "label_sets", "probabilities", "values"):
+            x, y = getattr(a, field), getattr(b, field)
+            assert (x is None) == (y is None), field
+            if x is not None:
+                np.testing.assert_array_equal(x, y, err_msg=field)
+
+
+def test_the_card_says_who_it_is(name: str, plan: Plan) -> None:
+    card = plan.make_branch(name).card
+    assert card.name == name and card.title and card.family
+    assert Card  # cards of data sets and of branches are different things
+
+
+def test_every_sample_gets_a_row_of_the_right_kind(
+    name: str, plan: Plan, actor: Actor, ready: tuple[Branch, Artifact, Predictor]
+) -> None:
+    branch, artifact, _ = ready
+    for task in answered(plan, branch):
+        episode, samples = some(plan, actor, task)
+        for rows in predict(plan, actor, ready, task, episode, samples):
+            assert len(rows) == len(samples), task.id
+            assert set(rows.status.tolist()) <= {s.value for s in Status}, task.id
+            assert rows.ok.any(), task.id
+            if task.answer == "label":
+                assert rows.labels is not None and (rows.labels[rows.ok] >= 0).all(), task.id
+                assert rows.labels.max() < len(rows.vocabulary)
+            elif task.answer == "label_set":
+                assert rows.label_sets is not None and rows.label_sets.shape == (len(samples), len(rows.vocabulary))
+            else:
+                assert rows.values is not None and np.isfinite(rows.values[rows.ok]).all(), task.id
+            if task.answer == "vector":
+                record = actor.bench.record(plan.split.folds[0].test[0])
+                assert rows.values is not None and rows.values.shape[1] == np.prod(record.shapes[task.id]), task.id
+            if rows.probabilities is not None:
+                assert rows.probabilities.shape[1] <= len(rows.vocabulary)
+                assert tuple(artifact.classes[task.id]) == rows.vocabulary[: rows.probabilities.shape[1]]
+                assert ((rows.probabilities >= 0) & (rows.probabilities <= 1 + 1e-5)).all()
+                if task.answer == "label":
+                    np.testing.assert_allclose(rows.probabilities[rows.ok].sum(axis=1), 1, atol=1e-3)
+
+
+def test_nothing_after_t0_changes_a_bit(name: str, plan: Plan, actor: Actor, ready: tuple[Branch, Artifact, Predictor]) -> None:
+    """The future canary: every track after t0 replaced by noise."""
+    branch, _, _ = ready
+    for task in answered(plan, branch):
+        episode, samples = some(plan, actor, task)
+        middle = samples.take(np.array([len(samples) // 2]))
+        t0 = float(middle.t0[0])
+        changed = replace(noise_after(episode, t0), id=f"{episode.id}-noise")
+        same(
+            predict(plan, actor, ready, task, episode, middle),
+            predict(plan, actor, ready, task, changed, middle),
+        )
+
+
+def noise_after(episode: Episode, t0: float) -> Episode:
+    """A copy whose timed tracks are noise after t0 (and, for commands, at t0)."""
+    rng = np.random.default_rng(0)
+    return episode.with_tracks({name: _noisy(track, t0, rng) for name, track in episode.tracks.items()})
+
+
+def _noisy(track: Track, t0: float, rng: np.random.Generator) -> Track:
+    if track.times is None:
+        return track
+    later = track.times >= t0 if track.modality == Modality.COMMAND else track.times > t0
+    data = np.array(track.array())
+    shape = data[later].shape
+    if np.issubdtype(data.dtype, np.floating):
+        data[later] = rng.normal(size=shape) * 100
+    else:
+        top = len(track.categories) or 2
+        data[later] = rng.integers(0, top, size=shape)
+    return replace(track, data=data, valid=np.array(track.mask()) | later)
+
+
+def test_the_same_seed_gives_the_same_bits(
+    name: str, plan: Plan, actor: Actor, ready: tuple[Branch, Artifact, Predictor], tmp_path: Path
+) -> None:
+    branch, artifact, _ = ready
+    again = fitted(plan, actor, name, tmp_path / "again")
+    other = Artifact.load(artifact_folder(again, FitJob(name, 0, 0)))
+    assert other.fitted_on == artifact.fitted_on and other.classes == artifact.classes
+    twin = (branch, other, branch.predictor(other))
+    for task in answered(plan, branch):
+        episode, samples = some(plan, actor, task)
+        same(predict(plan, actor, ready, task, episode, samples), predict(plan, actor, twin, task, episode, samples))
+
+
+def test_what_it_was_fitted_on_is_written_down_and_is_not_test(
+    name: str, plan: Plan, ready: tuple[Branch, Artifact, Predictor]
+) -> None:
+    branch, artifact, _ = ready
+    fold = plan.split.folds[0]
+    if branch.card.fitted:
+        assert artifact.fitted_on
+    for part, episodes in artifact.fitted_on.items():
+        assert set(episodes) <= {*fold.train, *fold.validation}, part
+    assert not [p for p in artifact.folder.rglob("*") if p.suffix in (".pkl", ".pickle", ".pt", ".pth", ".joblib")]
+
+
+def test_no_input_at_all_is_a_failed_row_never_an_invented_one(
+    name: str, plan: Plan, actor: Actor, ready: tuple[Branch, Artifact, Predictor]
+) -> None:
+    """An episode that has lost every track a branch asks for."""
+    branch, _, _ = ready
+    for task in answered(plan, branch):
+        needs = branch.needs(task)
+        if not needs.features and not needs.tracks:
+            continue
+        episode, samples = some(plan, actor, task)
+        only_clock = {name: track for name, track in episode.tracks.items() if name == episode.reference}
+        blind = replace(episode.with_tracks(only_clock), id=f"{episode.id}-blind")
+        for rows in predict(plan, actor, ready, task, blind, samples):
+            assert not rows.ok.any(), task.id
+            assert set(rows.status.tolist()) == {Status.UNSUPPORTED.value}, task.id

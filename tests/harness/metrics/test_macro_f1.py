@@ -1,0 +1,92 @@
+"""Macro-F1 counts what the rule says and agrees with scikit-learn."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
+
+from harness.answers import Predictions, Status, Targets, all_ok
+from harness.metrics.base import MetricContext
+from harness.metrics.macro_f1 import MacroF1
+
+CLASSES = ("close", "open", "pour", "wait")
+
+
+def metric(seen=(True, True, True, True)):
+    return MacroF1(MetricContext(classes=CLASSES, seen=np.array(seen)))
+
+
+def targets(codes, vocabulary=CLASSES):
+    return Targets(np.ones(len(codes), bool), labels=np.array(codes, np.int32), vocabulary=vocabulary)
+
+
+def answers(codes, vocabulary=CLASSES, status=None):
+    return Predictions(
+        all_ok(len(codes)) if status is None else np.array(status), labels=np.array(codes, np.int32), vocabulary=vocabulary
+    )
+
+
+def test_by_hand():
+    # close: tp 2, fp 1, fn 0 -> 0.8. open: tp 1, fp 0, fn 2 -> 0.5. pour: predicted once, never true: no support, not averaged.
+    m = metric()
+    state = m.state(targets([0, 0, 1, 1, 1]), answers([0, 0, 1, 0, 2]))
+    assert state.tolist() == [2, 1, 0, 0, 1, 0, 1, 0, 0, 2, 0, 0]
+    assert m.value(state) == pytest.approx(0.65)
+    assert m.details(state) == pytest.approx({"accuracy": 0.6, "balanced_accuracy": 2 / 3, "classes_with_support": 2})
+
+
+def test_failed_rows_and_foreign_words_are_misses_without_a_false_positive():
+    m = metric()
+    truth = targets([0, 0, 1])
+    failed = answers([0, -1, 1], status=[Status.TIMEOUT.value, Status.OK.value, Status.OK.value])
+    foreign = answers([2, 3, 0], vocabulary=("open", "x", "dance", "sing"))
+    assert m.state(truth, failed).tolist() == [0, 1, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0]
+    assert m.state(truth, foreign).tolist() == [0, 1, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0]
+
+
+def test_vocabularies_in_any_order():
+    m = metric()
+    state = m.state(targets([0, 1], vocabulary=("wait", "close")), answers([1, 0], vocabulary=("close", "wait")))
+    assert m.value(state) == 1.0
+
+
+def test_seen_and_unseen():
+    # close (seen) 0.8; open (unseen) 0.5.
+    m = metric(seen=(True, False, True, True))
+    state = m.state(targets([0, 0, 1, 1, 1]), answers([0, 0, 1, 0, 2]))
+    assert m.seen_unseen(state) == pytest.approx((0.8, 0.5))
+    assert metric().seen_unseen(state)[1] is None
+
+
+def test_no_rows_is_undefined():
+    m = metric()
+    state = m.state(targets([]), answers([]))
+    assert not state.any() and np.isnan(m.value(state)) and m.seen_unseen(state) == (None, None)
+
+
+def test_a_target_outside_the_classes_is_an_error():
+    with pytest.raises(ValueError, match="target label"):
+        metric().state(targets([0], vocabulary=("dance",)), answers([0]))
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(-1, 3)), min_size=1, max_size=40))
+def test_agrees_with_sklearn(pairs):
+    truth, guess = np.array(pairs).T
+    m = metric()
+    state = m.state(targets(truth), answers(guess))
+    supported = np.unique(truth)
+    expected = f1_score(truth, guess, labels=supported, average="macro", zero_division=0)
+    assert m.value(state) == pytest.approx(expected, abs=1e-12)
+    details = m.details(state)
+    assert details["accuracy"] == pytest.approx(accuracy_score(truth, guess))
+    recalls = [np.mean(guess[truth == c] == c) for c in supported]
+    assert details["balanced_accuracy"] == pytest.approx(np.mean(recalls))
+
+
+def test_balanced_accuracy_as_in_sklearn():
+    truth, guess = np.array([0, 0, 1, 2, 2, 2]), np.array([0, 1, 1, 2, 2, 0])
+    m = metric()
+    expected = balanced_accuracy_score(truth, guess)
+    assert m.details(m.state(targets(truth), answers(guess)))["balanced_accuracy"] == pytest.approx(expected)

@@ -1,0 +1,132 @@
+"""Ranks with ties, identical items and failures; the closed form of chance."""
+
+from itertools import permutations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.answers import Predictions, Status, Targets, all_ok
+from harness.metrics import retrieval
+from harness.metrics.base import MetricContext
+from harness.metrics.retrieval import ReciprocalRank
+
+METRIC = ReciprocalRank(MetricContext())
+
+
+def state(query, key, item=None, status=None):
+    query, key = np.array(query, np.float32), np.array(key, np.float32)
+    n = len(query)
+    items = np.arange(n, dtype=np.int32) if item is None else np.array(item, np.int32)
+    targets = Targets(np.ones(n, bool), item=items)
+    return METRIC.state(targets, Predictions(all_ok(n) if status is None else np.array(status), query=query, key=key))
+
+
+def angle(*degrees):
+    radians = np.radians(degrees)
+    return np.stack([np.cos(radians), np.sin(radians)], axis=1)
+
+
+def test_by_hand():
+    # Query 0 is nearest to its own key; query 1 (at 40) is nearer to key 2 (at 50) than to its own (at 20); query 2 comes third.
+    s = state(angle(0, 40, 10), angle(0, 20, 50))
+    assert s.tolist() == pytest.approx([3, 1 + 1 / 2 + 1 / 3, 1, 3, 3, 6, 9])
+    assert METRIC.value(s) == pytest.approx(11 / 18)
+    assert METRIC.details(s) == pytest.approx(
+        {"recall@1": 1 / 3, "recall@5": 1, "recall@10": 1, "mean_rank": 2, "gallery_size": 3}
+    )
+
+
+def test_similarity_is_the_cosine_and_negative_cosines_count():
+    # The trap of taking scores below 0 for misses: the right key is the nearest although every cosine is negative.
+    s = state([[1, 0], [0, 1]], [[-0.1, 5], [5, -0.1]], item=[0, 1])
+    assert METRIC.value(s) == pytest.approx(1 / 2)
+    s = state([[1, 0], [0, 1]], [[-1, -9], [-9, -1]], item=[0, 1])
+    assert METRIC.value(s) == 1.0
+
+
+def test_a_constant_answer_has_the_middle_rank():
+    s = state(np.ones((5, 3)), np.full((5, 3), 7.0))
+    assert METRIC.value(s) == pytest.approx(1 / 3)
+    assert METRIC.details(s)["mean_rank"] == 3
+    assert METRIC.details(s)["recall@1"] == 0
+
+
+def test_every_row_with_the_same_item_is_a_hit():
+    # Query 0 is nearest to key 1, which is the same caption.
+    s = state(angle(10, 10, 90), angle(40, 10, 90), item=[7, 7, 8])
+    assert METRIC.value(s) == 1.0
+    assert METRIC.value(state(angle(10, 10, 90), angle(40, 10, 90))) == pytest.approx((1 / 2 + 1 + 1) / 3)
+
+
+@pytest.mark.parametrize("bad", [[np.nan, 1], [np.inf, 1], [0, 0]])
+def test_vectors_without_a_direction_fail(bad):
+    # Query 2 is lost; the others are as without it, and the gallery keeps its size.
+    query, key = angle(0, 40, 90), angle(0, 40, 90)
+    query[2] = bad
+    assert state(query, key).tolist() == pytest.approx([3, 2, 2, 2, 2, 1 + 1 + 3, 9])
+    query, key = angle(0, 40, 90), angle(0, 40, 90)
+    key[2] = bad
+    assert state(query, key).tolist() == pytest.approx([3, 2, 2, 2, 2, 1 + 1 + 3, 9])
+
+
+def test_a_failed_row_has_neither_query_nor_key():
+    query, key = angle(0, 40, 90), angle(40, 0, 41)
+    status = [Status.OK.value, Status.OK.value, Status.TIMEOUT.value]
+    # Without key 2, queries 0 and 1 each see their own key second.
+    assert state(query, key, status=status).tolist() == pytest.approx([3, 1, 0, 2, 2, 2 + 2 + 3, 9])
+
+
+def test_no_rows():
+    empty = np.zeros((0, 4))
+    assert not state(empty, empty).any()
+    assert not METRIC.chance(Targets(np.zeros(0, bool), item=np.zeros(0, np.int32))).any()
+
+
+def test_blocks_change_nothing(monkeypatch):
+    rng = np.random.default_rng(0)
+    query, key, item = rng.normal(size=(40, 6)), rng.normal(size=(40, 6)), rng.integers(0, 30, 40)
+    whole = state(query, key, item)
+    monkeypatch.setattr(retrieval, "BLOCK", 3 * 40)
+    assert state(query, key, item).tolist() == pytest.approx(whole.tolist(), abs=1e-12)
+
+
+@settings(deadline=None)
+@given(st.integers(1, 60), st.integers(0, 10**6))
+def test_rank_as_defined(n, seed):
+    rng = np.random.default_rng(seed)
+    # Whole-numbered vectors of few values tie often.
+    query, key = rng.integers(1, 3, (n, 3)).astype(float), rng.integers(1, 3, (n, 3)).astype(float)
+    item = rng.integers(0, max(1, n // 2), n)
+    cosine = np.round((query / np.linalg.norm(query, axis=1)[:, None]) @ (key / np.linalg.norm(key, axis=1)[:, None]).T, 9)
+    ranks = []
+    for i in range(n):
+        same = item == item[i]
+        best = cosine[i, same].max()
+        ranks.append(1 + (cosine[i, ~same] > best).sum() + 0.5 * (cosine[i, ~same] == best).sum())
+    s = state(query, key, item)
+    assert METRIC.value(s) == pytest.approx(np.mean(1 / np.array(ranks)))
+    assert METRIC.details(s)["mean_rank"] == pytest.approx(np.mean(ranks))
+
+
+def test_chance_of_unique_items_is_the_harmonic_number():
+    s = METRIC.chance(Targets(np.ones(348, bool), item=np.arange(348, dtype=np.int32)))
+    assert METRIC.value(s) == pytest.approx(np.sum(1 / np.arange(1, 349)) / 348)
+    assert METRIC.details(s) == pytest.approx(
+        {"recall@1": 1 / 348, "recall@5": 5 / 348, "recall@10": 10 / 348, "mean_rank": 174.5, "gallery_size": 348}
+    )
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.integers(0, 2), min_size=1, max_size=6))
+def test_chance_is_the_mean_over_all_orders(item):
+    items = np.array(item, np.int32)
+    orders = np.array(list(permutations(range(len(items)))))
+    ranks = np.array([[np.argmax(items[order] == i) + 1 for i in items] for order in orders])
+    s = METRIC.chance(Targets(np.ones(len(items), bool), item=items))
+    assert METRIC.value(s) == pytest.approx((1 / ranks).mean())
+    details = METRIC.details(s)
+    assert details["mean_rank"] == pytest.approx(ranks.mean())
+    assert details["recall@1"] == pytest.approx((ranks <= 1).mean())
+    assert details["recall@5"] == pytest.approx((ranks <= 5).mean())

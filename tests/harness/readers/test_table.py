@@ -1,0 +1,153 @@
+"""A plain table: each value of the group column is an episode; what the options do not say or say wrongly is one clear line."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pcsv
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.card import Card, TableOptions
+from harness.episode import Modality
+from harness.errors import BadInput
+from harness.readers import recognise
+from harness.readers.table import TableReader
+
+COLUMNS = {
+    "source": ["b", "a", "b", "a", "c"],
+    "sharpness": [1.0, 2.0, None, 4.0, float("nan")],
+    "frames": [10, 20, 30, 40, 50],
+    "note": ["x", "y", "z", "x", "y"],
+    "score": [0.1, 0.2, 0.3, None, 0.5],
+}
+
+
+def write(path: Path, columns: dict = COLUMNS) -> Path:
+    table = pa.table(columns)
+    pcsv.write_csv(table, path) if path.suffix == ".csv" else pq.write_table(table, path)
+    return path
+
+
+def reader(path: Path, group: str | None = "source", target: str | None = "score", features=()) -> TableReader:
+    return TableReader(path, Card(format="table", table=TableOptions(group, target, list(features))))
+
+
+@pytest.fixture(params=["scores.csv", "scores.parquet"])
+def path(request, tmp_path) -> Path:
+    return write(tmp_path / request.param)
+
+
+def test_each_group_is_an_episode_of_its_rows_in_order(path):
+    found = reader(path)
+    refs, errors = found.list_episodes()
+    assert errors == [] and [(ref.id, ref.index, ref.uris) for ref in refs] == [(g, i, (str(path),)) for i, g in enumerate("abc")]
+    episode = found.read(refs[1])
+    assert episode.cluster == "b" and episode.reference == "row"
+    assert episode.timeline.tolist() == [0.0, 1.0]
+    assert episode.tracks["row"].data.tolist() == [[0], [2]]
+    features, target = episode.tracks["features"], episode.tracks["target"]
+    assert {track.modality for track in episode.tracks.values()} == {Modality.TABLE}
+    assert features.names == ("sharpness", "frames") and target.names == ("score",)
+    assert features.data[:, 1].tolist() == [10.0, 30.0]
+    assert target.data.tolist() == [[0.1], [0.3]] and target.valid is None
+
+
+def test_empty_cells_and_nan_are_masked(path):
+    found = reader(path)
+    read = {ref.id: found.read(ref) for ref in found.list_episodes()[0]}
+    assert read["b"].tracks["features"].valid.tolist() == [[True, True], [False, True]]
+    assert read["c"].tracks["features"].valid.tolist() == [[False, True]]
+    assert read["a"].tracks["target"].mask().tolist() == [True, False]
+
+
+def test_named_features_come_in_the_order_named(path):
+    found = reader(path, features=["frames", "sharpness"])
+    track = found.read(found.list_episodes()[0][0]).tracks["features"]
+    assert track.names == ("frames", "sharpness") and track.data[:, 0].tolist() == [20.0, 40.0]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"group": None}, r"which column is the group\? pass table\.group=COLUMN; known: source, sharpness"),
+        ({"target": None}, r"pass table\.target=COLUMN"),
+        ({"group": "sourse"}, r"no column 'sourse'; did you mean 'source'\?"),
+        ({"features": ["frame"]}, r"no column 'frame'; did you mean 'frames'\?"),
+        ({"target": "note"}, r"column 'note' is string, not numeric"),
+        ({"features": ["note"]}, r"column 'note' is string, not numeric"),
+        ({"features": ["score"]}, r"must be different columns"),
+        ({"group": "score"}, r"must be different columns"),
+    ],
+)
+def test_wrong_options_are_bad_input_that_says_what_to_do(path, options, message):
+    with pytest.raises(BadInput, match=message):
+        reader(path, **options).list_episodes()
+
+
+def test_rows_without_a_group_are_counted_not_dropped_in_silence(tmp_path):
+    path = write(tmp_path / "t.parquet", COLUMNS | {"source": ["a", None, "a", None, "b"]})
+    refs, [(name, where, reason)] = reader(path).list_episodes()
+    assert [ref.id for ref in refs] == ["a", "b"]
+    assert (name, where) == ("(no group)", str(path)) and reason.startswith("2 rows")
+
+
+def test_groups_may_be_numbers(tmp_path):
+    path = write(tmp_path / "t.csv", COLUMNS | {"source": [10, 2, 10, 2, 3]})
+    found = reader(path)
+    refs = found.list_episodes()[0]
+    assert [ref.id for ref in refs] == ["10", "2", "3"]
+    assert found.read(refs[0]).tracks["row"].data.ravel().tolist() == [0, 2]
+
+
+def test_a_changed_file_is_read_again(tmp_path):
+    path = write(tmp_path / "t.csv")
+    assert len(reader(path).list_episodes()[0]) == 3
+    write(path, {key: values[:2] for key, values in COLUMNS.items()})
+    assert len(reader(path).list_episodes()[0]) == 2
+
+
+def test_types_are_those_of_the_whole_csv_column(tmp_path):
+    """A column of a million whole numbers may end in a fraction."""
+    count = 200_000
+    columns = {"g": ["a"] * count, "x": [1] * count, "y": [*range(count - 1), 0.5]}
+    lines = ["g,x,y", *(",".join(map(str, row)) for row in zip(*columns.values(), strict=True))]
+    (tmp_path / "t.csv").write_text("\n".join(lines))
+    found = reader(tmp_path / "t.csv", "g", "y")
+    assert found.read(found.list_episodes()[0][0]).tracks["target"].data[-1, 0] == 0.5
+
+
+def test_what_is_no_table_is_refused(tmp_path):
+    (tmp_path / "t.parquet").write_text("not a table")
+    (tmp_path / "t.csv").write_text("")
+    for name in ("t.parquet", "t.csv"):
+        with pytest.raises(BadInput, match="not a readable table"):
+            reader(tmp_path / name).list_episodes()
+
+
+def test_tables_are_recognised_by_their_suffix(path, tmp_path):
+    assert recognise(path) == "table"
+    assert not TableReader.recognises(tmp_path)
+    assert TableReader.fingerprint(path) == {"columns": "source,sharpness,frames,note,score"}
+    assert TableReader(path, Card()).infer().format == "table"
+
+
+numbers = st.one_of(st.none(), st.floats(width=64, allow_infinity=False))
+
+
+@settings(max_examples=30, deadline=None)
+@given(rows=st.lists(st.tuples(st.sampled_from("pqr"), numbers, numbers), min_size=1, max_size=20))
+def test_the_episodes_together_are_the_table(tmp_path_factory, rows):
+    groups, x, y = (list(column) for column in zip(*rows, strict=True))
+    columns = {"g": groups, "x": pa.array(x, pa.float64()), "y": pa.array(y, pa.float64())}
+    found = reader(write(tmp_path_factory.mktemp("t") / "t.parquet", columns), "g", "y")
+    read = [found.read(ref) for ref in found.list_episodes()[0]]
+    order = np.concatenate([episode.tracks["row"].data[:, 0] for episode in read])
+    assert sorted(order) == list(range(len(rows)))
+    for name, values in (("features", x), ("target", y)):
+        expected = np.array(values, float)[order]
+        got = np.concatenate([episode.tracks[name].data[:, 0] for episode in read])
+        assert np.array_equal(got, expected, equal_nan=True)
+        assert np.array_equal(np.concatenate([episode.tracks[name].mask() for episode in read]), np.isfinite(expected))

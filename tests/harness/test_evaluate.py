@@ -1,0 +1,166 @@
+"""Evaluation on tables small enough to check by hand: values, coverage, failures, what is refused."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from harness.answers import Predictions, Status, Targets, all_ok
+from harness.bundle import Bundle
+from harness.errors import BadInput
+from harness.evaluate import Held, evaluate
+from harness.leaderboard import build, evidence_grade
+from harness.record import EpisodeRecord
+from harness.splits import Fold, Split
+from harness.tables import predictions_table, targets_table, write_atomically
+from harness.tasks import get_task
+from harness.window import WindowSpec, make_samples
+
+SPEC = WindowSpec(length=4, stride=4)
+TASK = get_task("timeline_action")
+EPISODES = {"a": [0, 0, 1, 1], "b": [0, 1, 1, -1], "c": [1, 1, 0, 0], "train": [0, 0, 0, 1]}
+WORDS = ("pour", "stir")
+
+
+def samples(episode: str):
+    return make_samples("window", episode, np.arange(16) / 20, SPEC)
+
+
+@pytest.fixture
+def held(tmp_path: Path) -> Held:
+    for episode, codes in EPISODES.items():
+        labels = np.array(codes, np.int32)
+        targets = Targets(labels >= 0, labels=labels, vocabulary=WORDS)
+        record = EpisodeRecord(episode, "key", 16, {}, {}, {}, {}, [TASK.id])
+        write_atomically(
+            [targets_table(TASK.id, samples(episode), targets)], tmp_path / f"{episode}.parquet", record.to_metadata()
+        )
+    fold = Fold(0, ("train",), (), ("a", "b", "c"))
+    clusters = {e: e for e in EPISODES}
+    split = Split("explicit", "episode", clusters, dict.fromkeys(EPISODES), (fold,))
+    return Held(tmp_path, split, (TASK,), SPEC)
+
+
+def bundle(held: Held, folder: Path, answers: dict[str, list[int]], **changes) -> Bundle:
+    """A bundle with these codes; -1 is a parse error."""
+    made = Bundle(folder, "model", "test", 0, 0, held.split.hash, {TASK.id: "native"}, {"weights": ["train"]})
+    made = replace(made, **changes)
+    folder.mkdir(parents=True, exist_ok=True)
+    made.save()
+    for episode, codes in answers.items():
+        labels = np.array(codes, np.int32)
+        status = all_ok(len(codes))
+        status[labels < 0] = Status.PARSE_ERROR.value
+        rows = Predictions(status, labels=labels, vocabulary=WORDS)
+        part = predictions_table(TASK.id, samples(episode).take(np.arange(len(codes))), rows, 0, 0, 0)
+        write_atomically([part], folder / f"part-{episode}-0000000.parquet")
+    return made
+
+
+PERFECT = {"a": [0, 0, 1, 1], "b": [0, 1, 1, 0], "c": [1, 1, 0, 0]}
+
+
+def row_of(held: Held, made: Bundle) -> dict:
+    board = build(evaluate(held, [made]), "held_out")
+    [row] = board["rows"]
+    return row
+
+
+def test_a_perfect_bundle_is_at_the_ceiling(held: Held, tmp_path: Path) -> None:
+    row = row_of(held, bundle(held, tmp_path / "m", PERFECT))
+    assert (row["value"], row["ci_low"], row["ci_high"]) == (1.0, 1.0, 1.0)
+    assert row["skill"] == 1.0 and row["coverage"] == 1.0 and row["failures"] == {}
+    assert row["n_samples"] == 11 and row["n_clusters"] == 3  # one of twelve windows has no label
+    assert row["verdict_vs_floor"] is None
+
+
+def test_the_floor_is_the_majority_of_train(held: Held, tmp_path: Path) -> None:
+    board = build(evaluate(held, [bundle(held, tmp_path / "m", PERFECT)]), "held_out")
+    # Always "pour": 5 of 11 right; F1(pour) = 10 / 16, F1(stir) = 0.
+    assert board["tasks"][0]["floor"] == {"branch": "majority", "value": pytest.approx(10 / 16 / 2)}
+    assert board["tasks"][0]["vacuous"] is None
+
+
+def test_failed_and_missing_rows_count_as_wrong(held: Held, tmp_path: Path) -> None:
+    row = row_of(held, bundle(held, tmp_path / "m", {"a": [0, -1, 1, 1], "b": [0, 1, 1, 0]}))
+    assert row["failures"] == {"missing": 4, "parse_error": 1}
+    assert row["coverage"] == pytest.approx(6 / 11)
+    # pour: tp 2, fn 3; stir: tp 4, fn 2; no false positive.
+    assert row["value"] == pytest.approx((4 / 7 + 8 / 10) / 2)
+
+
+def test_the_order_of_rows_and_parts_changes_nothing(held: Held, tmp_path: Path) -> None:
+    one = row_of(held, bundle(held, tmp_path / "m", {"a": [1, 0, 1, 1], "b": [0, 1, 0, 0], "c": [1, 1, 0, 0]}))
+    folder = tmp_path / "shuffled"
+    made = bundle(held, folder, {"b": [0, 1, 0, 0]})
+    for episode, codes in {"a": [1, 0, 1, 1], "c": [1, 1, 0, 0]}.items():
+        rows = Predictions(all_ok(4), labels=np.array(codes, np.int32), vocabulary=WORDS)
+        for start, order in ((0, [3, 1]), (2, [2, 0])):
+            index = np.array(order)
+            part = predictions_table(TASK.id, samples(episode).take(index), rows.take(index), 0, 0, 0)
+            write_atomically([part], folder / f"part-{episode}-{start:07d}.parquet")
+    other = row_of(held, made)
+    assert {k: v for k, v in one.items() if k != "cost"} == {k: v for k, v in other.items() if k != "cost"}
+
+
+def test_a_word_nobody_knows_is_wrong_and_not_a_crash(held: Held, tmp_path: Path) -> None:
+    made = bundle(held, tmp_path / "m", PERFECT)
+    rows = Predictions(all_ok(4), labels=np.array([2, 0, 1, 1], np.int32), vocabulary=(*WORDS, "juggle"))
+    write_atomically([predictions_table(TASK.id, samples("a"), rows, 0, 0, 0)], tmp_path / "m" / "part-a-0000000.parquet")
+    row = row_of(held, made)
+    assert row["value"] == pytest.approx((8 / 9 + 1) / 2) and row["coverage"] == 1.0
+
+
+def test_what_was_fitted_on_test_is_refused_by_name(held: Held, tmp_path: Path) -> None:
+    leaky = bundle(held, tmp_path / "m", PERFECT, fitted_on={"weights": ["train"], "scaler": ["train", "b"]})
+    with pytest.raises(BadInput) as error:
+        evaluate(held, [leaky])
+    assert all(word in str(error.value) for word in ("model", "scaler", " b"))
+    with pytest.raises(BadInput, match="does not say"):
+        evaluate(held, [bundle(held, tmp_path / "n", PERFECT, fitted_on=None)])
+
+
+def test_a_session_on_both_sides_is_refused_where_sessions_were_promised(held: Held, tmp_path: Path) -> None:
+    sessions = {"a": "s1", "b": "s2", "c": "s3", "train": "s1"}
+    strict = replace(held, split=replace(held.split, unit="session", sessions=sessions))
+    with pytest.raises(BadInput, match="train"):
+        evaluate(strict, [bundle(strict, tmp_path / "m", PERFECT)])
+
+
+def test_an_answer_to_another_split_is_refused(held: Held, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="--targets"):
+        evaluate(held, [bundle(held, tmp_path / "m", PERFECT, split="0123456789abcdef")])
+
+
+def test_one_class_in_test_is_vacuous_and_said_so(held: Held, tmp_path: Path) -> None:
+    for episode in "abc":
+        targets = Targets(np.ones(4, bool), labels=np.zeros(4, np.int32), vocabulary=WORDS)
+        record = EpisodeRecord(episode, "key", 16, {}, {}, {}, {}, [TASK.id])
+        table = targets_table(TASK.id, samples(episode), targets)
+        write_atomically([table], held.targets / f"{episode}.parquet", record.to_metadata())
+    board = build(evaluate(held, [bundle(held, tmp_path / "m", {e: [0] * 4 for e in "abc"})]), "held_out")
+    assert board["tasks"][0]["vacuous"] == "one class in test: pour"
+    assert board["rows"][0]["value"] == 1.0 and board["rows"][0]["skill"] is None
+
+
+def test_two_clusters_have_no_interval(held: Held, tmp_path: Path) -> None:
+    pair = replace(held.split, clusters={**held.split.clusters, "c": "b"})
+    held = replace(held, split=pair)
+    row = row_of(held, bundle(held, tmp_path / "m", PERFECT))
+    assert row["n_clusters"] == 2 and row["value"] == 1.0 and row["ci_low"] is None and row["mde"] is None
+
+
+def test_seeds_are_averaged_and_never_counted_as_episodes(held: Held, tmp_path: Path) -> None:
+    one = bundle(held, tmp_path / "m" / "0", PERFECT)
+    two = bundle(held, tmp_path / "m" / "1", PERFECT, seed=1)
+    [row] = build(evaluate(held, [one, two]), "held_out")["rows"]
+    assert row["n_seeds"] == 2 and row["n_clusters"] == 3 and row["n_samples"] == 11
+
+
+def test_evidence_is_as_weak_as_its_weakest_part(held: Held) -> None:
+    shared = replace(held.split, sessions={"a": "s", "b": "t", "c": "u", "train": "s"})
+    assert evidence_grade(simulated=True, limited=True, split=held.split) == "mock"
+    assert evidence_grade(simulated=False, limited=True, split=shared) == "smoke"
+    assert evidence_grade(simulated=False, limited=False, split=shared) == "dry_run"
+    assert evidence_grade(simulated=False, limited=False, split=held.split) == "held_out"

@@ -1,0 +1,98 @@
+"""Splits: who trains and who tests, what is refused, and a hash that tells."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from harness.episode import EpisodeRef
+from harness.errors import BadInput
+from harness.splits import ROLES, Split, SplitConfig, make_split
+from harness.window import WindowSpec, make_samples
+
+SPEC = WindowSpec()
+
+
+def refs(n: int = 8, per_session: int = 2) -> list[EpisodeRef]:
+    return [EpisodeRef(f"ep{i:02d}", (), i, session=f"s{i // per_session}") for i in range(n)]
+
+
+def test_explicit_ranges_and_ids() -> None:
+    split = make_split(refs(), SplitConfig(train="0-2,4", validation=["ep03"], test="6-7"), SPEC)
+    fold = split.folds[0]
+    assert fold.train == ("ep00", "ep01", "ep02", "ep04")
+    assert fold.validation == ("ep03",) and fold.test == ("ep06", "ep07")
+    assert split.unit == "episode" and split.shared_sessions() == []
+
+
+def test_a_shared_session_is_named() -> None:
+    split = make_split(refs(), SplitConfig(train="0", test="1"), SPEC)
+    assert split.shared_sessions() == ["s0"]
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        (SplitConfig(train="0-3", test="3"), ("split.train", "split.test", "ep03")),
+        (SplitConfig(train="0-30", test="3"), ("split.train=0-30", "8")),
+        (SplitConfig(train="0", test="epo3"), ("epo3", "ep03")),
+        (SplitConfig(train="0-3"), ("test",)),
+        (SplitConfig(kind="held_out_sesion"), ("held_out_session",)),
+        (SplitConfig(kind="chronological", test_share=0.9, validation_share=0.3), ("test_share",)),
+    ],
+)
+def test_bad_splits_say_what_is_wrong(config: SplitConfig, words: tuple[str, ...]) -> None:
+    with pytest.raises(BadInput) as error:
+        make_split(refs(), config, SPEC)
+    assert all(word in str(error.value) for word in words)
+    assert "\n" not in str(error.value)
+
+
+def test_held_out_session_keeps_sessions_together() -> None:
+    split = make_split(refs(), SplitConfig(kind="held_out_session"), SPEC)
+    fold = split.folds[0]
+    sides = [{split.sessions[e] for e in fold.episodes(role)} for role in ROLES]
+    assert not sides[0] & sides[2] and not sides[1] & sides[2] and all(sides)
+
+
+def test_leave_one_session_out_tests_every_episode_once() -> None:
+    split = make_split(refs(), SplitConfig(kind="leave_one_session_out"), SPEC)
+    assert len(split.folds) == 4
+    assert sorted(e for fold in split.folds for e in fold.test) == [r.id for r in refs()]
+    for fold in split.folds:
+        assert not set(fold.test) & {*fold.train, *fold.validation}
+
+
+def test_sessions_that_do_not_exist_are_asked_for() -> None:
+    nameless = [replace(ref, session=None) for ref in refs()]
+    with pytest.raises(BadInput, match="session_pattern"):
+        make_split(nameless, SplitConfig(kind="leave_one_session_out"), SPEC)
+    assert make_split(nameless, SplitConfig(), SPEC).kind == "held_out_episode"
+
+
+def test_chronological_parts_do_not_touch() -> None:
+    split = make_split(refs(1), SplitConfig(kind="chronological", test_share=0.3, validation_share=0.1), SPEC)
+    samples = make_samples("window", "ep00", np.arange(1000) / 20, SPEC)
+    parts = {role: samples.starts[split.folds[0].select(role, samples, 1000, SPEC), 0] for role in ROLES}
+    assert parts["train"].max() + 20 <= 600
+    assert parts["validation"].min() >= 620 and parts["validation"].max() + 20 <= 700
+    assert parts["test"].min() >= 720
+    assert split.unit == "interval"
+
+
+def test_a_frozen_split_that_was_edited_is_refused(tmp_path: Path) -> None:
+    split = make_split(refs(), SplitConfig(train="0-3", test="6-7"), SPEC)
+    path = tmp_path / "split.json"
+    split.save(path)
+    assert Split.load(path) == split and Split.load(path).hash == split.hash
+    path.write_text(path.read_text().replace("ep03", "ep05"))
+    with pytest.raises(BadInput, match="frozen"):
+        Split.load(path)
+
+
+def test_the_hash_tells_windows_and_roles_apart() -> None:
+    one = make_split(refs(), SplitConfig(train="0-3", test="6-7"), SPEC)
+    other = make_split(refs(), SplitConfig(train="0-3", test="6"), SPEC)
+    strided = make_split(refs(), SplitConfig(train="0-3", test="6-7"), WindowSpec(stride=10))
+    assert len({one.hash, other.hash, strided.hash}) == 3
