@@ -53,7 +53,8 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class VideoFile:
-    """Encoded frames: one stream of a file, from `start` up to `stop` seconds of the file's own clock.
+    """Encoded frames: the `stream`-th video stream of a file (pictures attached as covers do not count), from `start` up to `stop`
+    seconds of the file's own clock.
 
     Several episodes may share one file (LeRobot v3.0). `harness.video` decodes it.
     """

@@ -50,6 +50,7 @@ def inspect(dataset: Dataset) -> dict[str, Any]:
         "labels": {name: dict(counts.most_common()) for name, counts in labels.items()},
         "tasks": [t for t in task_ids() if any(get_task(t).poses(list(e["tracks"])) for e in episodes)],
         "lacking": [{"episode": e["id"], "track": t, "reason": r} for e in episodes for t, r in e["lacking"].items()],
+        "remarks": dataset.reader().remarks(),
         "quarantined": quarantined,
         "per_episode": episodes,
     }
@@ -146,6 +147,8 @@ def print_inspection(found: dict[str, Any], console: Console) -> None:
         console.print(Text(f"labels of {name} (frames): {shown}{more}"))
     console.print(Text(f"tasks it can pose: {', '.join(found['tasks']) or 'none'}"))
     _print_missing(console, "lacking", Counter((r["track"], r["reason"]) for r in found["lacking"]))
+    for line in found["remarks"]:
+        console.print(Text(f"metadata: {line}", style="yellow"))
     for row in found["quarantined"]:
         console.print(Text(f"quarantined {row['episode']}: {row['path']}: {row['reason']}", style="red"))
 

@@ -2,17 +2,16 @@
 
 import tempfile
 from abc import abstractmethod
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from branches.heads.config import InputOptions, MLPOptions, RidgeOptions, parse_options
-from branches.heads.gather import Table, TaskRows, gather
+from branches.heads.gather import Table, gather
 from branches.heads.heads import HeadPredictor, HeadWriter
 from branches.heads.inputs import Embed, InputMaker
 from branches.heads.linear import FittedHead, LinearFitter
@@ -25,8 +24,26 @@ from harness.window import ObservedBatch
 INNER = "inner"
 
 
-class _Head(Branch):
-    """What both heads share: which tasks stand on the same rows, how these are read, and how heads are written."""
+@dataclass(eq=False)
+class _Job:
+    """One fit under way."""
+
+    train: TrainingSet
+    validation: TrainingSet
+    context: FitContext
+    scratch: Path
+    embed: Embed | None
+    writer: HeadWriter
+    fitted_on: dict[str, set[str]] = field(default_factory=dict)
+    classes: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    details: dict[str, Any] = field(default_factory=dict)
+
+    def saw(self, part: str, episodes: tuple[str, ...]) -> None:
+        self.fitted_on.setdefault(part, set()).update(episodes)
+
+
+class _HeadBranch(Branch):
+    """What both heads share: which tasks stand on the same rows, how these are read, and where heads go."""
 
     config: InputOptions
     layer_norm = False
@@ -35,51 +52,49 @@ class _Head(Branch):
         super().__init__(options)
         self.inner = inner
         if inner is not None:
-            name = f"{self.card.name}@{inner.card.name}"
-            title = f"{self.card.title}, on the embedding of {inner.card.title}"
-            self.card = replace(inner.card, name=name, family="head", title=title, fitted=True, privileged=False)
+            name, title = f"{self.card.name}@{inner.card.name}", f"{self.card.title}, on the embedding of {inner.card.title}"
+            self.card = replace(inner.card, name=name, family=self.card.family, title=title, fitted=True)
 
     @classmethod
-    def on_embedding(cls, branch: Branch, options: dict[str, Any] | None = None) -> Branch:
+    def on_embedding(cls, branch: Branch, options: dict[str, Any] | None = None) -> Self:
         """The head as a probe of another branch: `ridge@BRANCH`."""
         return cls(options, branch)
 
     def route(self, task: Task) -> Route | None:
-        """Every task, natively; as a probe where the head stands on an embedding."""
+        """Every task: natively, or as a probe on an embedding."""
         return "native" if self.inner is None else "probe"
 
     def needs(self, task: Task) -> Needs:
-        """Window features (or what the embedded branch asks for), and the past of a continuous future."""
+        """Window features, or what the embedded branch asks for; and the past of a continuous future."""
         if self.inner is None:
             return Needs(tracks=task.tracks_for_history(), features=True)
         asked = self.inner.needs(task)
         return replace(asked, tracks=tuple(dict.fromkeys((*asked.tracks, *task.tracks_for_history()))))
 
     def fit(self, train: TrainingSet, validation: TrainingSet, context: FitContext) -> Artifact:
-        """Fit a head for every task; see the README for what each is."""
+        """Fit a head for every task of the context.
+
+        Raises:
+            BadInput: The branch to be probed offers no embedding.
+        """
         inner = self._fit_inner(train, validation, context)
-        embed = None if inner is None else self._embed(inner)
-        fitted_on: dict[str, set[str]] = {}
-        for part, ids in ({} if inner is None else inner.fitted_on).items():
-            fitted_on[f"{INNER}/{part}"] = set(ids)
-        classes: dict[str, tuple[str, ...]] = {}
-        details: dict[str, Any] = {}
         writer = HeadWriter(context.out, self.config.history_steps)
-        with _threads(context.threads), tempfile.TemporaryDirectory(dir=context.out, prefix="scratch-") as scratch:
+        with threadpool_limits(context.threads), tempfile.TemporaryDirectory(dir=context.out, prefix="scratch-") as scratch:
+            embed = None if inner is None else self._embed(inner)
             job = _Job(train, validation, context, Path(scratch), embed, writer)
-            for tasks in self._input_sets(context.tasks):
-                self._fit_tasks(job, tasks, fitted_on, classes, details)
-            self._finish(job, details)
+            for number, tasks in enumerate(self._input_sets(context.tasks)):
+                self._fit_input_set(job, tasks, Path(scratch) / str(number))
         writer.close()
-        ids = {part: tuple(sorted(found)) for part, found in fitted_on.items()}
-        return Artifact(context.out, ids, classes, writer.parameters, details)
+        seen = {part: tuple(sorted(ids)) for part, ids in job.fitted_on.items()}
+        seen |= {f"{INNER}/{part}": ids for part, ids in (inner.fitted_on if inner else {}).items()}
+        return Artifact(context.out, seen, job.classes, writer.parameters, job.details)
 
     def predictor(self, artifact: Artifact) -> Predictor:
-        """Load the heads; the embedded branch's predictor with them."""
-        from harness.tasks import get_task  # noqa: PLC0415  the registry imports tasks by name
+        """Load the heads, and the embedded branch's predictor with them."""
+        from harness.tasks import get_task  # noqa: PLC0415  so that a card can be read without the tasks
 
-        inner = None if self.inner is None else Artifact.load(artifact.folder / INNER)
-        return HeadPredictor(artifact.folder, get_task, None if inner is None else self._embed(inner))
+        embed = None if self.inner is None else self._embed(Artifact.load(artifact.folder / INNER))
+        return HeadPredictor(artifact.folder, get_task, embed)
 
     def _input_sets(self, tasks: tuple[Task, ...]) -> list[tuple[Task, ...]]:
         """Tasks that see the same rows share scaler, rotation and factorisation."""
@@ -88,3 +103,130 @@ class _Head(Branch):
             alone = self.inner is not None or task.answer == "retrieval" or bool(task.tracks_for_history())
             sets.setdefault(task.id if alone else (task.samples, task.views), []).append(task)
         return [tuple(found) for found in sets.values()]
+
+    def _fit_input_set(self, job: _Job, tasks: tuple[Task, ...], scratch: Path) -> None:
+        table = self._table(job, job.train, tasks, scratch / "train")
+        reasons = {task.id: _why_not(task, table) for task in tasks}
+        for task in tasks:
+            rows = None if table is None else table.tasks[task.id]
+            width = rows.values.width if rows is not None and rows.values is not None else 0
+            job.writer.describe(task, rows.vocabulary if rows else (), width, reasons[task.id])
+            if reasons[task.id]:
+                job.details[task.id] = {"unsupported": reasons[task.id]}
+        answered = tuple(task for task in tasks if not reasons[task.id])
+        if table is None or not answered:
+            return
+        prepared = {
+            role: prepare(file, table.layouts[role], table.usable, self.config, file.path.parent, layer_norm=self.layer_norm)
+            for role, file in table.rows.items()
+        }
+        job.saw("scaler", table.episodes)
+        for task in answered:
+            rows = table.tasks[task.id]
+            job.saw("weights", rows.episodes)
+            if rows.vocabulary:
+                job.saw("vocabulary", rows.episodes)
+                job.classes[task.id] = rows.vocabulary
+        for role, heads in self._fit_heads(job, answered, table, prepared, scratch).items():
+            job.writer.add(table.layouts[role], prepared[role], heads, role)
+            for task_id, head in heads.items():
+                job.details.setdefault(task_id, {}).update(head.details)
+
+    @abstractmethod
+    def _fit_heads(
+        self, job: _Job, tasks: tuple[Task, ...], table: Table, prepared: dict[str, Prepared], scratch: Path
+    ) -> dict[str, dict[str, FittedHead]]:
+        """Role -> task id -> head, for tasks of one input set."""
+
+    def _table(self, job: _Job, training: TrainingSet, tasks: tuple[Task, ...], scratch: Path) -> Table | None:
+        scratch.mkdir(parents=True)
+        makers = {task.id: InputMaker(task, self.config, job.embed) for task in tasks}
+        return gather(training, tasks, makers, self.needs, scratch)
+
+    def _fit_inner(self, train: TrainingSet, validation: TrainingSet, context: FitContext) -> Artifact | None:
+        if self.inner is None:
+            return None
+        tasks = tuple(task for task in context.tasks if self.inner.route(task) is not None)
+        folder = context.out / INNER
+        folder.mkdir()
+        artifact = self.inner.fit(train, validation, replace(context, tasks=tasks, out=folder))
+        artifact.save()
+        return artifact
+
+    def _embed(self, artifact: Artifact) -> Embed:
+        assert self.inner is not None
+        predictor, inner, name = self.inner.predictor(artifact), self.inner.card.name, self.card.name
+
+        def embed(batch: ObservedBatch) -> NDArray[np.float32]:
+            found = predictor.embed(batch)
+            if found is None:
+                raise BadInput(f"branch {name!r}: {inner} offers no embedding for task {batch.task}; leave {name} out")
+            return np.asarray(found, np.float32)
+
+        return embed
+
+
+class Ridge(_HeadBranch):
+    """Logistic regression for labels, ridge for everything else; penalties by left-out clusters of train."""
+
+    card = BranchCard("ridge", "head", "ridge and logistic heads on window features")
+
+    def __init__(self, options: dict[str, Any] | None = None, inner: Branch | None = None) -> None:
+        super().__init__(options, inner)
+        self.config: RidgeOptions = parse_options(RidgeOptions, self.options, "ridge")
+
+    def _fit_heads(
+        self, job: _Job, tasks: tuple[Task, ...], table: Table, prepared: dict[str, Prepared], scratch: Path
+    ) -> dict[str, dict[str, FittedHead]]:
+        fitter = LinearFitter(table, prepared, self.config)
+        if tasks[0].answer == "retrieval":
+            return {role: {tasks[0].id: head} for role, head in fitter.retrieval(table.tasks[tasks[0].id]).items()}
+        fits = {"label": fitter.labels, "label_set": fitter.label_sets, "vector": fitter.vectors}
+        return {"": {task.id: fits[task.answer](table.tasks[task.id]) for task in tasks}}
+
+
+class MLP(_HeadBranch):
+    """A network of two hidden layers per task, stopped early on validation episodes."""
+
+    card = BranchCard("mlp", "head", "MLP heads on window features")
+    layer_norm = True
+
+    def __init__(self, options: dict[str, Any] | None = None, inner: Branch | None = None) -> None:
+        super().__init__(options, inner)
+        self.config: MLPOptions = parse_options(MLPOptions, self.options, "mlp")
+
+    def _fit_heads(
+        self, job: _Job, tasks: tuple[Task, ...], table: Table, prepared: dict[str, Prepared], scratch: Path
+    ) -> dict[str, dict[str, FittedHead]]:
+        from branches.heads.mlp import train  # noqa: PLC0415  torch comes with it
+        from branches.heads.networks import NetworkTasks  # noqa: PLC0415
+
+        fixed = self.config.fixed_epochs is not None
+        validation = None if fixed else self._table(job, job.validation, tasks, scratch / "validation")
+        if validation is not None and validation.layouts != table.layouts:
+            raise ValueError(f"task {tasks[0].id}: validation episodes have other feature blocks than train")
+        if validation is not None:
+            job.saw("early_stopping", validation.episodes)
+        maker = NetworkTasks(table, prepared, validation, self.config)
+        networks = {task.id: maker.make(task.id, task.answer) for task in tasks}
+        fits = train([n.problem for n in networks.values()], self.config, job.context.seed, job.context.threads, str(scratch))
+        heads = {t: n.head(fit, fixed) for (t, n), fit in zip(networks.items(), fits, strict=True)}
+        if tasks[0].answer == "retrieval":
+            key = networks[tasks[0].id].key
+            assert key is not None
+            return {"query": heads, "key": {tasks[0].id: key}}
+        return {"": heads}
+
+
+def _why_not(task: Task, table: Table | None) -> str:
+    """Why a task cannot be fitted; empty where it can."""
+    if table is None:
+        return "train has no sample of this task"
+    if any(layout.width == 0 for layout in table.layouts.values()):
+        return "no feature block of the data set may be seen in this task"
+    rows = table.tasks[task.id]
+    if (rows.valid & table.usable).sum() < 2:
+        return "fewer than two training rows have both inputs and a target"
+    if task.answer in ("label", "label_set") and not rows.vocabulary:
+        return "no label occurs in train"
+    return ""

@@ -28,7 +28,8 @@ class MLPProblem:
     Attributes:
         name: Task id.
         loss: `classes` (balanced cross-entropy), `labels` (binary cross-entropy per label) or `values` (squared error).
-        rows: (n, r) float32 coordinates of normalised rows.
+        rows: (N, r) float32 coordinates of normalised rows, shared by the tasks of an input set.
+        index: (n,) which of them this task trains on.
         targets: (n,) int64 codes, (n, K) float32 0 / 1, or (n, D) float32 with NaN where not measured.
         validation_rows: (v, r); v = 0 where there is no validation episode.
         validation_targets: As `targets`.
@@ -39,6 +40,7 @@ class MLPProblem:
     name: str
     loss: Literal["classes", "labels", "values"]
     rows: NDArray[np.float32]
+    index: NDArray[np.int64]
     targets: NDArray
     validation_rows: NDArray[np.float32]
     validation_targets: NDArray
@@ -112,6 +114,7 @@ def fit_mlp(problem: MLPProblem, options: MLPOptions, seed: int) -> MLPFit:
     together = torch.distributed.is_available() and torch.distributed.is_initialized()
     rank, workers = (torch.distributed.get_rank(), torch.distributed.get_world_size()) if together else (0, 1)
     rows, targets = torch.from_numpy(problem.rows), torch.from_numpy(problem.targets)
+    index = torch.from_numpy(problem.index)
     validation = torch.from_numpy(problem.validation_rows), torch.from_numpy(problem.validation_targets)
     watched = len(problem.validation_rows) > 0 and options.fixed_epochs is None
     with _reproducible(seed + rank):
@@ -127,8 +130,8 @@ def fit_mlp(problem: MLPProblem, options: MLPOptions, seed: int) -> MLPFit:
         while epoch < epochs and not (watched and epoch - best_epoch >= options.patience):
             epoch += 1
             network.train()
-            shuffled = torch.randperm(len(rows), generator=order)
-            _epoch(module, optimiser, loss, (rows[shuffled], targets[shuffled]), options.batch_size, (rank, workers))
+            shuffled = torch.randperm(len(index), generator=order)
+            _epoch(module, optimiser, loss, (rows[index[shuffled]], targets[shuffled]), options.batch_size, (rank, workers))
             if watched:
                 value = _validate(network, loss, validation)
                 if value < best:

@@ -65,6 +65,7 @@ class NetworkTasks:
     prepared: dict[str, Prepared]
     validation: Table | None
     options: MLPOptions
+    _trained: dict[str, Floats] = field(default_factory=dict)
     _rotated: dict[str, Floats] = field(default_factory=dict)
 
     def make(self, task_id: str, kind: str) -> NetworkTask:
@@ -96,14 +97,10 @@ class NetworkTasks:
         prepared = self.prepared[""]
         index = np.flatnonzero(rows.valid & self.table.usable)
         held_rows, held_targets = self._held_out(task_id, rows, targets, arrays)
-        problem = MLPProblem(
-            task_id, loss, prepared.coordinates.read(index), targets, held_rows, held_targets, outputs, prepared.rows.width
-        )
+        problem = MLPProblem(task_id, loss, self._rows(""), index, targets, held_rows, held_targets, outputs, prepared.rows.width)
         return NetworkTask(problem, arrays)
 
-    def _held_out(
-        self, task_id: str, rows: TaskRows, targets: NDArray, arrays: dict[str, NDArray]
-    ) -> tuple[Floats, NDArray]:
+    def _held_out(self, task_id: str, rows: TaskRows, targets: NDArray, arrays: dict[str, NDArray]) -> tuple[Floats, NDArray]:
         """Validation rows and targets in the vocabulary and scale of train; rows of classes that train lacks are left out."""
         none = np.zeros((0, self.prepared[""].rotation.rank), np.float32), targets[:0]
         if self.validation is None or task_id not in self.validation.tasks:
@@ -142,7 +139,8 @@ class NetworkTasks:
         problem = MLPProblem(
             task_id,
             "values",
-            self.prepared["query"].coordinates.read(index),
+            self._rows("query"),
+            index,
             (targets - mean) / std,
             *held,
             dims,
@@ -150,6 +148,12 @@ class NetworkTasks:
         )
         head = FittedHead({"projection": np.eye(key.rotation.rank, dims) / std, "bias": -mean / std})
         return NetworkTask(problem, key=head)
+
+    def _rows(self, role: str) -> Floats:
+        """(n, r) coordinates of all training rows of a role, one array for all tasks."""
+        if role not in self._trained:
+            self._trained[role] = self.prepared[role].coordinates.read(slice(None))
+        return self._trained[role]
 
     def _validation_rows(self, role: str) -> Floats:
         """(v, r) coordinates of all validation rows of a role, once for all tasks."""

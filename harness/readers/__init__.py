@@ -34,6 +34,9 @@ class Reader(Protocol):
     def list_episodes(self) -> tuple[list[EpisodeRef], list[tuple[str, str, str]]]:
         """References sorted by id, and (episode, path, reason) of those that cannot even be listed."""
 
+    def remarks(self) -> list[str]:
+        """Where the metadata contradict the files, one line each; the files win."""
+
     def read(self, ref: EpisodeRef) -> Episode:
         """One episode.
 

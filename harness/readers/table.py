@@ -71,6 +71,10 @@ class TableReader:
         reason = f"{group.null_count} rows have no value in the group column; fill it or drop the rows"
         return refs, [("(no group)", str(self.root), reason)]
 
+    def remarks(self) -> list[str]:
+        """None: this format has no metadata apart from its files."""
+        return []
+
     def read(self, ref: EpisodeRef) -> Episode:
         """The rows of one group: `row` (n, 1) their numbers in the file, `features` (n, D) and `target` (n, 1), float64.
 

@@ -124,6 +124,10 @@ class XperienceReader:
         uris = tuple(str(folder / file) for file in files if file in present)
         return EpisodeRef(name, uris, index, session, locator={"folder": str(folder)})
 
+    def remarks(self) -> list[str]:
+        """None: this format has no metadata apart from its files."""
+        return []
+
     def read(self, ref: EpisodeRef) -> Episode:
         """One episode; what its tracks hold stands with the functions that make them (`video_tracks`, `mocap_tracks`, ...).
 

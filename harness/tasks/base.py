@@ -51,7 +51,7 @@ class Task(ABC):
         ceiling: Value of a perfect answer.
         mechanism: Why it can be learnt at all.
         requires: Tracks without which a data set cannot pose the task (shell patterns).
-        needs_features: True where targets are window features, so that ingest must store what the blocks read.
+        needs_features: True where targets are features of video or depth, so that ingest must describe these.
         copies: Task whose current answer the privileged copy row gives; None where there is none.
     """
 
