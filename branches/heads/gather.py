@@ -163,7 +163,7 @@ def gather(
     return Table(
         rows={role: rows.file for role, rows in inputs.items()},
         layouts={role: rows.layout for role, rows in inputs.items() if rows.layout is not None},
-        usable=np.stack([np.concatenate(rows.usable) for rows in inputs.values()]).all(axis=0),
+        usable=np.asarray(np.stack([np.concatenate(rows.usable) for rows in inputs.values()]).all(axis=0)),
         episode=np.repeat(np.arange(len(first.sizes)), list(first.sizes.values())),
         cluster=np.repeat(np.unique(first.clusters, return_inverse=True)[1], list(first.sizes.values())),
         episodes=tuple(first.sizes),

@@ -16,7 +16,7 @@ from branches.heads.linear import FittedHead
 from branches.heads.pairs import CrossPrediction
 from branches.heads.prepare import Prepared
 from branches.heads.scaler import Scaler
-from harness.answers import Predictions, Status, all_ok, failed
+from harness.answers import AnswerKind, Predictions, Status, all_ok, failed
 from harness.branch import Predictor
 from harness.tasks.base import Task
 from harness.window import ObservedBatch
@@ -57,14 +57,14 @@ class HeadWriter:
             arrays["rotation"] = rotation.expand(np.eye(rotation.rank))
         np.savez(self.folder / f"inputs-{number}.npz", **arrays)  # type: ignore[arg-type]
         self._inputs.append({"layout": layout.to_json(), "clip": scaler.clip, "layer_norm": scaler.layer_norm})
-        for task, head in heads.items():
+        for position, (task, head) in enumerate(heads.items()):
             self.parameters += sum(a.size for a in head.arrays.values() if a.ndim == 2)
             stored = dict(head.arrays)
             if not rotated:
                 stored["projection"] = rotation.expand(stored["projection"])
             stored = {k: a.astype(np.float32) if a.dtype == np.float64 else a for k, a in stored.items()}
             entry = self._tasks.setdefault(task, {"roles": {}})
-            entry["roles"][role] = {"inputs": number, "file": f"head-{len(self._tasks) - 1}{role and '-'}{role}.npz"}
+            entry["roles"][role] = {"inputs": number, "file": f"head-{number}-{position}.npz"}
             np.savez(self.folder / entry["roles"][role]["file"], **stored)  # type: ignore[arg-type]
 
     def describe(self, task: Task, vocabulary: tuple[str, ...], width: int, unsupported: str = "") -> None:
@@ -128,7 +128,7 @@ def scores(arrays: dict[str, NDArray], scaler: Scaler, rotation: NDArray | None,
     z = x if rotation is None else x @ rotation
     out = forward(arrays, z)
     if "cross_projection" in arrays:
-        names = {name for name in CrossPrediction.__dataclass_fields__}
+        names = set(CrossPrediction.__dataclass_fields__)
         cross = CrossPrediction(**{name: arrays[f"cross_{name}"] for name in names})
         first, second = raw.layout.view_columns(0), raw.layout.view_columns(1)
         evidence = cross(x[:, first], x[:, second], raw.values[:, second]) - arrays["cross_offset"]
@@ -138,7 +138,7 @@ def scores(arrays: dict[str, NDArray], scaler: Scaler, rotation: NDArray | None,
 
 def forward(arrays: dict[str, NDArray], z: NDArray) -> NDArray[np.float64]:
     """(m, outputs) of a linear head, or of a network where there are hidden layers."""
-    out = (z @ arrays["projection"] + arrays["bias"]).astype(np.float64)
+    out: NDArray[np.float64] = (z @ arrays["projection"] + arrays["bias"]).astype(np.float64)
     if "hidden_weight" in arrays:
         out = gelu(gelu(out) @ arrays["hidden_weight"] + arrays["hidden_bias"]) @ arrays["out_weight"] + arrays["out_bias"]
     return out
@@ -172,7 +172,8 @@ def answer(entry: dict[str, Any], arrays: dict[str, NDArray], found: NDArray[np.
 
 
 def _unsupported(n: int, entry: dict[str, Any], reason: str) -> Predictions:
-    kind = "vector" if entry["kind"] == "retrieval" else entry["kind"]
+    # A retrieval batch has one role, whose vector stands in `values`.
+    kind: AnswerKind = "vector" if entry["kind"] == "retrieval" else entry["kind"]
     none = failed(n, Status.UNSUPPORTED, kind, entry["width"], entry["vocabulary"])
     return Predictions(none.status, none.labels, none.label_sets, none.vocabulary, values=none.values, raw=(reason,) * n)
 

@@ -120,7 +120,7 @@ class InputMaker:
         values[~np.isfinite(values)] = np.nan
         base = self._past(batch)[0] if self.task.tracks_for_history() else None
         layout = Layout((((EMBEDDING, values.shape[1]),),))
-        return RawRows(values, np.isfinite(values).any(axis=1), layout, base)
+        return RawRows(values, np.asarray(np.isfinite(values).any(axis=1)), layout, base)
 
     def _observed(self, batch: ObservedBatch) -> RawRows:
         shown = [_masked(view.features, len(batch)) for view in batch.views]
@@ -128,7 +128,7 @@ class InputMaker:
         parts = [values for values, _, _ in shown]
         if layout.alike:
             parts.append(parts[1] - parts[0])
-        usable = np.stack([usable for _, usable, _ in shown]).all(axis=0)
+        usable = np.asarray(np.stack([usable for _, usable, _ in shown]).all(axis=0))
         base = None
         if self.task.tracks_for_history():
             base, known, recent = self._past(batch)
@@ -155,4 +155,4 @@ def _masked(features: FeatureMatrix | None, n: int) -> tuple[NDArray[np.float32]
     values = features.values.copy()
     for i, columns in enumerate(features.blocks.values()):
         values[~features.valid[:, i], columns] = np.nan
-    return values, features.valid.any(axis=1), tuple(zip(features.blocks, widths, strict=True))
+    return values, np.asarray(features.valid.any(axis=1)), tuple(zip(features.blocks, widths, strict=True))

@@ -130,8 +130,7 @@ class NetworkTasks:
         targets = key.coordinates.read(index)[:, :dims]
         mean, std = targets.mean(axis=0), targets.std(axis=0)
         std = np.where(std < SMALLEST_STD, np.float32(1), std)
-        none = np.zeros((0, self.prepared["query"].rotation.rank), np.float32), targets[:0]
-        held = none
+        held: tuple[Floats, NDArray] = np.zeros((0, self.prepared["query"].rotation.rank), np.float32), targets[:0]
         if self.validation is not None and task_id in self.validation.tasks:
             chosen: BoolArray = self.validation.tasks[task_id].valid & self.validation.usable
             if chosen.any():

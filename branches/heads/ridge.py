@@ -43,8 +43,8 @@ class Factors:
 
     def grid(self) -> Matrix:
         """(10,) penalties around the mean eigenvalue."""
-        scale = float(self.values.mean()) if len(self.values) else 1.0
-        return np.asarray(GRID * max(scale, np.finfo(np.float32).tiny))
+        scale = float(self.values.mean()) if len(self.values) else 0.0
+        return np.asarray(GRID * (scale if scale > 0 else 1.0))
 
     def coordinates(self, z: Matrix) -> Matrix:
         """(m, r) rows in the eigenbasis, about the mean."""

@@ -116,7 +116,7 @@ def _hand_moves(script: Script, session: Session, hand: int) -> tuple[Moves, Mov
     closed = np.array([c.grip for c in CHORES])[script.chore]
     roll = np.array([c.tilt for c in CHORES])[script.chore]
     rest = np.broadcast_to(REST[hand], tool.shape)
-    lift = np.array([0.0, 0.0, 0.10])
+    hover, lift = np.array([0.0, -0.02, 0.05]), np.array([0.0, 0.0, 0.10])
 
     def gather(table: list[tuple[int, float, float, FloatArray]]) -> Moves:
         parts = [(script.slot == slot) & mine for slot, *_ in table]
@@ -129,11 +129,12 @@ def _hand_moves(script: Script, session: Session, hand: int) -> tuple[Moves, Mov
 
     still = np.full(len(closed), 0.15)
     palm = gather(
-        [(PICK, 0.0, 0.56, tool), (PICK, 0.64, 0.36, tool + lift), (USE, 0.0, 0.36, use)]
-        + [(PLACE, 0.0, 0.36, tool), (PLACE, 0.46, 0.46, rest)]
+        [(PICK, 0.0, 0.5, tool + hover), (PICK, 0.5, 0.12, tool), (PICK, 0.66, 0.34, tool + lift), (USE, 0.0, 0.4, use)]
+        + [(PLACE, 0.0, 0.34, tool), (PLACE, 0.38, 0.12, tool + hover), (PLACE, 0.5, 0.42, rest)]
     )
     grip = gather(
-        [(PICK, 0.0, 0.3, still * 0), (PICK, 0.46, 0.16, closed), (PLACE, 0.36, 0.12, still * 0)] + [(PLACE, 0.6, 0.3, still)]
+        [(PICK, 0.0, 0.3, still * 0), (PICK, 0.48, 0.14, closed), (PLACE, 0.36, 0.12, still * 0)]
+        + [(PLACE, 0.6, 0.3, still)]
     )
     tilt = gather([(USE, 0.2, 0.3, roll), (PLACE, 0.0, 0.3, roll * 0)])
     return palm, tilt, grip
@@ -232,6 +233,6 @@ def simulate(session: Session, script: Script, seconds: float, muted: frozenset[
     if "gaze" not in muted:
         gaze = gaussian_filter1d(_gaze(script, session, times), 6, axis=0)
     head, turn = _head(gaze, sway, lean, slide)
-    light = (1 - 0.35 * slide) * (1 + 0.03 * _drifting(len(times), 0.5, rng))
+    light = (1 - 0.45 * slide) * (1 + 0.012 * _drifting(len(times), 0.5, rng))
     velocity = np.gradient(palm, 1 / RATE, axis=1)
     return Motion(times, palm, velocity, tilt, grip, holds, _using(script, times), head, turn, lean, slide, light)

@@ -15,7 +15,7 @@ TABLE_HEIGHT = -1.0
 ACTION_SECONDS = 1.67
 """Mean length of an action. Three actions make a subtask, so that 100 frames (5 s) ahead is the next subtask's same action."""
 
-HELD_FROM, HELD_TO = 0.6, 0.4
+HELD_FROM, HELD_TO = 0.62, 0.38
 """A tool is held from this share of its PICK action to that share of its PLACE action."""
 
 
@@ -236,10 +236,10 @@ class Script:
 def write_script(session: Session, seconds: float, rng: np.random.Generator) -> Script:
     """Chores in the order of the session's cycle, now and then one left out."""
     count = int(np.ceil(seconds / (3 * session.tempo))) + 5
-    advance = np.where(rng.random(count) < 0.04, 2, 1)
+    advance = np.where(rng.random(count) < 0.02, 2, 1)
     order = (rng.integers(len(session.chores)) + np.cumsum(advance)) % len(session.chores)
     chore = np.repeat(np.array(session.chores)[order], 3)
     slot = np.tile([PICK, USE, PLACE], count)
-    duration = session.tempo * np.array([1.12, 0.9, 0.98])[slot] * rng.uniform(0.95, 1.05, len(slot))
+    duration = session.tempo * np.array([1.2, 0.8, 1.0])[slot] * rng.uniform(0.95, 1.05, len(slot))
     start = np.concatenate([[0.0], np.cumsum(duration)[:-1]]) - session.tempo * rng.uniform(3, 6)
     return Script(chore, slot, start, duration)

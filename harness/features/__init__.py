@@ -119,7 +119,7 @@ def blocks_for(episode: Episode, names: Sequence[str] = ("default",)) -> list[Bl
 
 def _offered(tracks: frozenset[str]) -> list[Block]:
     """All blocks that can be made of these tracks."""
-    blocks = [b for b in _FIXED if (any if isinstance(b, CaptionTextBlock) else all)(t in tracks for t in b.reads)]
+    blocks = [block for block in _FIXED if block.possible(tracks)]
     sources = {t.removeprefix(DESCRIPTOR) for t in tracks}
     if DEPTH_TRACKS[0] in sources:
         # Of a stored episode only the descriptor may be left, and that hides whether confidence went into it.

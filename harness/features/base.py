@@ -5,6 +5,7 @@ Both depend on nothing but samples up to their own time, so a window's features 
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Container
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -88,6 +89,10 @@ class Block(ABC):
             valid are 0 and masked, never to be read as a value.
         """
 
+    def possible(self, tracks: Container[str]) -> bool:
+        """True where the block can be made of tracks of these names: those it reads."""
+        return all(name in tracks for name in self.reads)
+
     def available(self, episode: Episode) -> bool:
-        """True where the episode has all tracks the block reads."""
-        return all(name in episode.tracks for name in self.reads)
+        """True where the episode has the tracks that the block can be made of."""
+        return self.possible(episode.tracks)

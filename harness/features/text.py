@@ -1,6 +1,7 @@
 """Text as a bag of hashed words: no vocabulary, so nothing is fitted and no episode is special."""
 
 import re
+from collections.abc import Container
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
@@ -50,9 +51,9 @@ class CaptionTextBlock(StatisticsBlock):
     Words of both add up before the bag is scaled to length 1, as in one text. Samples that nothing is said of are not measured.
     """
 
-    def available(self, episode: Episode) -> bool:
-        """True where the episode has either of the two tracks."""
-        return any(name in episode.tracks for name in self.reads)
+    def possible(self, tracks: Container[str]) -> bool:
+        """True where there is either of the two tracks."""
+        return any(name in tracks for name in self.reads)
 
     def held(self, episode: Episode) -> Held:
         """See `StatisticsBlock`."""

@@ -14,7 +14,7 @@ def poses(n: int, rng: np.random.Generator) -> np.ndarray:
     out = np.tile(np.eye(4), (n, 1, 1))
     turn = np.cumsum(rng.normal(size=(n, 3)) * 0.02, axis=0)
     out[:, :3, :3] = Rotation.from_rotvec(turn).as_matrix()
-    out[:, :3, 3] = np.cumsum(rng.normal(size=(n, 3)) * 0.01, axis=0) + [1.0, 2.0, 1.5]
+    out[:, :3, 3] = np.array([1.0, 2.0, 1.5]) + np.cumsum(rng.normal(size=(n, 3)) * 0.01, axis=0)
     return out
 
 
