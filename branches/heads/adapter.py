@@ -14,8 +14,8 @@ from branches.heads.config import InputOptions, MLPOptions, RidgeOptions, parse_
 from branches.heads.gather import Table, gather
 from branches.heads.heads import HeadPredictor, HeadWriter
 from branches.heads.inputs import Embed, InputMaker
-from branches.heads.linear import FittedHead, LinearFitter
-from branches.heads.prepare import Prepared, prepare
+from branches.heads.linear import LinearFitter
+from branches.heads.prepare import FittedHead, Prepared, prepare
 from harness.branch import Artifact, Branch, BranchCard, FitContext, Needs, Predictor, Route, TrainingSet
 from harness.errors import BadInput
 from harness.tasks.base import Task

@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 
 from branches.heads.config import InputOptions
 from branches.heads.inputs import Embed, InputMaker, Layout, RawRows
-from branches.heads.linear import FittedHead
 from branches.heads.pairs import CrossPrediction
-from branches.heads.prepare import Prepared
+from branches.heads.prepare import FittedHead, Prepared
 from branches.heads.scaler import Scaler
 from harness.answers import AnswerKind, Predictions, Status, all_ok, failed
 from harness.branch import Predictor

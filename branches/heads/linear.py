@@ -10,27 +10,14 @@ from branches.heads.config import RidgeOptions
 from branches.heads.gather import Table, TaskRows
 from branches.heads.logistic import choose_penalty, fit_logistic, fold_of
 from branches.heads.pairs import fit_cross_prediction
-from branches.heads.prepare import Prepared
-from branches.heads.ridge import Factors, ReadRows, RidgeProblem, factorise, inner_groups, ridge_problem
+from branches.heads.prepare import FittedHead, Prepared
+from branches.heads.retrieval import fit_key_space
+from branches.heads.ridge import Factors, ReadRows, RidgeProblem, factorise, inner_groups, penalty_range, ridge_problem
 from branches.heads.scaler import SMALLEST_STD, column_moments
 from harness.episode import BoolArray
 
 THRESHOLDS = np.linspace(0.02, 0.98, 49)
-LARGEST_R2 = 0.99
 Matrix = NDArray[np.float64]
-
-
-@dataclass(eq=False)
-class FittedHead:
-    """What a fit found for one task and role.
-
-    Attributes:
-        arrays: Of these only `projection` (r, m) stands on rotated coordinates; `branches.heads.heads` reads them all.
-        details: For a reader; JSON values.
-    """
-
-    arrays: dict[str, NDArray]
-    details: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(eq=False)
@@ -59,6 +46,8 @@ class LinearFitter:
         rank = z.shape[1]
         cross = self._cross_prediction(rows.labels, keep, groups)
         if cross is not None:
+            # Each view of an aligned pair is also a view of a shifted one: side by side, different blocks say nothing.
+            z *= self.table.layouts[""].alike
             z = np.concatenate([z, cross.details.pop("evidence")[index]], axis=1)
         norm = float(np.sqrt(max((z**2).sum(axis=1).mean(), np.finfo(np.float32).tiny)))
         z /= norm
@@ -90,7 +79,9 @@ class LinearFitter:
         scores = problem.left_out_predictions(groups, penalty)[keep]
         threshold, score = best_threshold(scores, sets[keep])
         arrays = {"projection": weights, "bias": bias, "threshold": np.array(threshold)}
-        return FittedHead(arrays, {"inner_groups": unit, "threshold": threshold, "left_out_micro_f1": score, **_range(penalty)})
+        return FittedHead(
+            arrays, {"inner_groups": unit, "threshold": threshold, "left_out_micro_f1": score, **penalty_range(penalty)}
+        )
 
     def vectors(self, rows: TaskRows) -> FittedHead:
         """Ridge on standardised targets, a penalty for each; a target that was not measured stands at its train mean."""
@@ -104,47 +95,24 @@ class LinearFitter:
         penalty, errors = self._penalty(problem, groups)
         weights, bias = problem.solve(penalty)
         arrays = {"projection": weights, "bias": bias, "target_mean": mean, "target_std": std}
-        details = {"inner_groups": unit, **_range(penalty)}
+        details = {"inner_groups": unit, **penalty_range(penalty)}
         if errors is not None:
             details["left_out_r2"] = float(1 - errors.sum() / max(keep.sum() * len(mean), 1))
         return FittedHead(arrays, details)
 
     def retrieval(self, rows: TaskRows) -> dict[str, FittedHead]:
-        """Query and key meet in the principal coordinates of the key, weighted by how well left-out queries predict them.
-
-        With R2 the share of a coordinate's variance that the query explains, the log-likelihood ratio of a key given the query
-        is, up to the length of the two vectors, the product of the prediction times 1 / sqrt(R2 (1 - R2)) and of the key's
-        coordinate times sqrt(R2 / (1 - R2)). Coordinates that left-out queries do not predict have no weight.
-        """
+        """The query is mapped into the space of the key by ridge; see `branches.heads.retrieval`."""
         keep = rows.valid & self.table.usable
         groups, unit = self._groups(keep)
-        key, dims = self.prepared["key"], min(self.options.key_dims, self.prepared["key"].rotation.rank)
-        first = key.read(np.flatnonzero(keep))[:, :dims]
-        mean, std = first.mean(axis=0), first.std(axis=0)
-        std = np.where(std < SMALLEST_STD, 1.0, std)
-        problem = self._problem(keep, lambda index: (key.read(index)[:, :dims] - mean) / std, "query")
-        penalty, errors = self._penalty(problem, groups)
-        weights, bias = problem.solve(penalty)
-        r2 = np.full(dims, 0.5) if errors is None else np.minimum(1 - errors / keep.sum(), LARGEST_R2)
-        predictable = r2 > 0
-        if not predictable.any():
-            r2, predictable = np.full(dims, 0.5), np.ones(dims, bool)
-        safe = np.where(predictable, r2, 0.5)
-        query_weight = np.where(predictable, 1 / np.sqrt(safe * (1 - safe)), 0.0)
-        key_weight = np.where(predictable, np.sqrt(safe / (1 - safe)), 0.0)
-        details = {"inner_groups": unit, "predictable": int(predictable.sum()), **_range(penalty)}
-        return {
-            "query": FittedHead({"projection": weights * query_weight, "bias": bias * query_weight}, details),
-            "key": FittedHead(
-                {"projection": np.eye(key.rotation.rank, dims) * (key_weight / std), "bias": -mean / std * key_weight}
-            ),
-        }
+        space = fit_key_space(self.table, self.prepared, keep, groups, self.options.key_dims, self.options.penalty)
+        query = FittedHead(space.query_arrays(), {"inner_groups": unit, **space.details})
+        return {"query": query, "key": FittedHead(space.key_arrays())}
 
     def _groups(self, keep: BoolArray) -> tuple[NDArray[np.int64], str]:
         return inner_groups(self.table.cluster, self.table.episode, keep, self.options.inner_folds)
 
-    def _problem(self, keep: BoolArray, targets: ReadRows, role: str = "") -> RidgeProblem:
-        read = self.prepared[role].read
+    def _problem(self, keep: BoolArray, targets: ReadRows) -> RidgeProblem:
+        read = self.prepared[""].read
         cached = keep.tobytes()
         if cached not in self._factors:
             self._factors[cached] = factorise(read, keep.astype(np.float64))
@@ -190,12 +158,3 @@ def best_threshold(scores: Matrix, truth: BoolArray) -> tuple[float, float]:
 
 def _answers(scores: Matrix, best: BoolArray) -> list[BoolArray]:
     return [np.asarray((scores > threshold) | best, bool) for threshold in THRESHOLDS]
-
-
-def _range(penalty: Matrix) -> dict[str, float]:
-    """What the penalties are, in three numbers."""
-    return {
-        "penalty": float(np.median(penalty)),
-        "smallest_penalty": float(penalty.min()),
-        "largest_penalty": float(penalty.max()),
-    }

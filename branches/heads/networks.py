@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 from branches.heads.config import MLPOptions
 from branches.heads.gather import Table, TaskRows
 from branches.heads.heads import forward
-from branches.heads.linear import FittedHead, best_threshold
+from branches.heads.linear import best_threshold
 from branches.heads.mlp import MLPFit, MLPProblem
-from branches.heads.prepare import Prepared
-from branches.heads.scaler import SMALLEST_STD, column_moments
+from branches.heads.prepare import FittedHead, Prepared
+from branches.heads.retrieval import fit_key_space
+from branches.heads.ridge import inner_groups
+from branches.heads.scaler import column_moments
 from harness.answers import recode, recode_sets
-from harness.episode import BoolArray
 
 Floats = NDArray[np.float32]
 
@@ -26,7 +27,7 @@ class NetworkTask:
 
     Attributes:
         problem: Rows and targets.
-        arrays: Of the head: target mean and standard deviation.
+        arrays: Of the head: target mean and standard deviation, or a scale of the outputs.
         key: Retrieval: the head of the key side, which is fitted in closed form.
     """
 
@@ -40,6 +41,8 @@ class NetworkTask:
         if fit.validation_loss is None:
             details["early_stopping"] = "off: fixed_epochs is set" if fixed else "off: no validation rows, so all epochs ran"
         arrays: dict[str, NDArray] = {**self.arrays, **fit.arrays}
+        if (scale := arrays.pop("out_scale", None)) is not None:
+            arrays |= {"out_weight": arrays["out_weight"] * scale, "out_bias": arrays["out_bias"] * scale}
         if self.problem.loss == "labels":
             threshold = 0.5
             if fit.validation_loss is not None:
@@ -103,7 +106,7 @@ class NetworkTasks:
     def _held_out(self, task_id: str, rows: TaskRows, targets: NDArray, arrays: dict[str, NDArray]) -> tuple[Floats, NDArray]:
         """Validation rows and targets in the vocabulary and scale of train; rows of classes that train lacks are left out."""
         none = np.zeros((0, self.prepared[""].rotation.rank), np.float32), targets[:0]
-        if self.validation is None or task_id not in self.validation.tasks:
+        if self.validation is None:
             return none
         held = self.validation.tasks[task_id]
         keep = held.valid & self.validation.usable
@@ -121,32 +124,25 @@ class NetworkTasks:
         return (self._validation_rows("")[keep], values[keep]) if keep.any() else none
 
     def _retrieval(self, task_id: str) -> NetworkTask:
-        """The network maps the query to the standardised principal coordinates of the key."""
-        rows = self.table.tasks[task_id]
-        keep = rows.valid & self.table.usable
+        """The network maps the query to the key's weighted coordinates, in place of the ridge map that weighs them."""
+        keep = self.table.tasks[task_id].valid & self.table.usable
         index = np.flatnonzero(keep)
-        key = self.prepared["key"]
-        dims = min(self.options.key_dims, key.rotation.rank)
-        targets = key.coordinates.read(index)[:, :dims]
-        mean, std = targets.mean(axis=0), targets.std(axis=0)
-        std = np.where(std < SMALLEST_STD, np.float32(1), std)
-        held: tuple[Floats, NDArray] = np.zeros((0, self.prepared["query"].rotation.rank), np.float32), targets[:0]
-        if self.validation is not None and task_id in self.validation.tasks:
-            chosen: BoolArray = self.validation.tasks[task_id].valid & self.validation.usable
-            if chosen.any():
-                held = self._validation_rows("query")[chosen], (self._validation_rows("key")[chosen, :dims] - mean) / std
-        problem = MLPProblem(
-            task_id,
-            "values",
-            self._rows("query"),
-            index,
-            (targets - mean) / std,
-            *held,
-            dims,
-            self.prepared["query"].rows.width,
-        )
-        head = FittedHead({"projection": np.eye(key.rotation.rank, dims) / std, "bias": -mean / std})
-        return NetworkTask(problem, key=head)
+        groups, _ = inner_groups(self.table.cluster, self.table.episode, keep, self.options.inner_folds)
+        space = fit_key_space(self.table, self.prepared, keep, groups, self.options.key_dims, None)
+
+        def targets(coordinates: NDArray, episode: NDArray[np.int64]) -> Floats:
+            return (space.deviations(coordinates, episode) * space.key_weight).astype(np.float32)
+
+        found = targets(self.prepared["key"].coordinates.read(index), self.table.episode[index])
+        held: tuple[Floats, Floats] = np.zeros((0, self.prepared["query"].rotation.rank), np.float32), found[:0]
+        if self.validation is not None:
+            seen = np.flatnonzero(self.validation.tasks[task_id].valid & self.validation.usable)
+            if len(seen):
+                keys = targets(self._validation_rows("key")[seen], self.validation.episode[seen])
+                held = self._validation_rows("query")[seen], keys
+        columns = self.prepared["query"].rows.width
+        problem = MLPProblem(task_id, "values", self._rows("query"), index, found, *held, found.shape[1], columns)
+        return NetworkTask(problem, {"out_scale": space.query_weight / space.key_weight}, FittedHead(space.key_arrays()))
 
     def _rows(self, role: str) -> Floats:
         """(n, r) coordinates of all training rows of a role, one array for all tasks."""

@@ -1,8 +1,11 @@
 """How well one view of a pair predicts the other: what a linear head cannot see in two views side by side.
 
 For each class of the pair task (aligned / shifted, forward / reversed) a ridge map from the first view to the second is fitted on
-the training pairs of that class. Per feature block of the second view, the head gets the log-likelihood ratio of the block given
-the first view against the block alone, under Gaussian errors. Training pairs are judged by the map without their own group.
+the training pairs of that class. Per feature block of the second view, the head gets the cosine between the block and its
+prediction. Training pairs are judged by the map without their own group, as test pairs are by a map that never saw them.
+
+The cosine stands in for the log-likelihood of the block given the first view, of which it keeps the product and leaves out the
+squares: these move with every constant difference between sessions.
 """
 
 from dataclasses import dataclass
@@ -15,11 +18,11 @@ from branches.heads.inputs import Layout
 from branches.heads.ridge import factorise, ridge_problem
 from branches.heads.rotation import fit_rotation
 from branches.heads.rows import RowFile
-from branches.heads.scaler import ScaledRows
+from branches.heads.scaler import SMALLEST_STD, ScaledRows
 from harness.episode import BoolArray
 
 COORDINATES = 8  # principal coordinates of each block of the second view that are predicted
-LARGEST_SQUARE = 25.0  # squared errors are cut at five standard deviations: one outlier must not decide for a block
+LARGEST = 5.0  # in standard deviations of the error: one outlier must not decide for a block
 Matrix = NDArray[np.float64]
 
 
@@ -33,8 +36,7 @@ class CrossPrediction:
         centre: (U,) mean of the principal coordinates, U = 8 per block.
         maps: (d_a, C * U) from columns of the first view to the coordinates, class after class.
         intercepts: (C * U,).
-        spread: (C * U,) standard deviation of a coordinate alone.
-        error: (C * U,) standard deviation of its error, 0 where the map is of no use.
+        precision: (C * U,) one over the standard deviation of a left-out prediction's error, 0 where the map is of no use.
     """
 
     widths: NDArray[np.int64]
@@ -42,32 +44,34 @@ class CrossPrediction:
     centre: NDArray[np.float32]
     maps: NDArray[np.float32]
     intercepts: NDArray[np.float32]
-    spread: NDArray[np.float32]
-    error: NDArray[np.float32]
+    precision: NDArray[np.float32]
 
     def __call__(self, first: NDArray[np.float32], second: NDArray[np.float32], second_raw: NDArray[np.float32]) -> Matrix:
-        """(m, C * blocks) log-likelihood ratios.
+        """(m, C * blocks) cosines.
 
         Args:
             first: (m, d_a) standardised first view.
             second: (m, d_b) standardised second view.
-            second_raw: (m, d_b) second view as observed: where a block is NaN its ratio is 0.
+            second_raw: (m, d_b) second view as observed: where a block is NaN its cosine is 0.
         """
         actual = block_coordinates(second, self.vectors, self.widths) - self.centre
         valid = np.isfinite(second_raw[:, np.cumsum([0, *self.widths[:-1]])])
-        return self.ratios(actual, first @ self.maps + self.intercepts, valid)
+        return self.cosines(actual, first @ self.maps + self.intercepts, valid)
 
-    def ratios(self, actual: NDArray, predicted: NDArray, valid: BoolArray) -> Matrix:
-        """The ratios from (m, U) coordinates and their (m, C * U) predictions."""
-        classes = len(self.spread) // max(actual.shape[1], 1)
-        actual = np.tile(actual, (1, classes))
-        useful = (self.error > 0) & (self.error < self.spread)
-        spread, error = np.where(useful, self.spread, 1.0), np.where(useful, self.error, 1.0)
-        alone = np.minimum((actual / spread) ** 2, LARGEST_SQUARE)
-        given = np.minimum(((actual - predicted) / error) ** 2, LARGEST_SQUARE)
-        ratio = np.where(useful, 0.5 * (alone - given) + np.log(spread / error), 0.0)
-        blocks = ratio.reshape(len(actual), -1, COORDINATES).sum(axis=2)
-        return np.asarray(blocks * np.tile(valid, (1, classes)), np.float64)
+    def cosines(self, actual: NDArray, predicted: NDArray, valid: BoolArray) -> Matrix:
+        """The cosines from (m, U) coordinates, their (m, C * U) predictions and (m, blocks) which blocks are measured.
+
+        Coordinates are divided by the error of their prediction. One error's length is added to both vectors, so that a block of
+        which little is predicted says little.
+        """
+        classes = len(self.precision) // max(actual.shape[1], 1)
+        actual = np.clip(np.tile(actual, (1, classes)) * self.precision, -LARGEST, LARGEST)
+        predicted = np.clip(predicted * self.precision, -LARGEST, LARGEST)
+        shape = (len(actual), -1, COORDINATES)
+        product, left, right = (
+            x.reshape(shape).sum(axis=2) for x in (actual * predicted, actual * actual, predicted * predicted)
+        )
+        return np.asarray(product / np.sqrt((left + 1) * (right + 1)) * np.tile(valid, (1, classes)), np.float64)
 
     def arrays(self) -> dict[str, NDArray]:
         """For saving."""
@@ -95,7 +99,7 @@ def fit_cross_prediction(
         options: Sizes.
 
     Returns:
-        The maps, and (n, C * blocks) ratios of the training pairs by the maps without their own group; None where a class is in
+        The maps, and (n, C * blocks) cosines of the training pairs by the maps without their own group; None where a class is in
         one group only, so that nothing can be judged.
     """
     classes = np.unique(codes[keep])
@@ -111,7 +115,7 @@ def fit_cross_prediction(
     actual, valid = _second_view(rows, layout, vectors, widths)
     centre = actual[keep].mean(axis=0)
     actual -= centre
-    maps, intercepts, spreads, errors, predictions = [], [], [], [], []
+    maps, intercepts, precisions, predictions = [], [], [], []
     for c in classes:
         weight = (keep & (codes == c)).astype(np.float64)
         factors = factorise(lambda i: coordinates.read(i).astype(np.float64), weight)
@@ -122,12 +126,12 @@ def fit_cross_prediction(
         weights, intercept = problem.solve(penalty)
         maps.append(rotation.expand(weights))
         intercepts.append(intercept)
-        spreads.append(np.sqrt(weight @ actual**2 / weight.sum()))
-        errors.append(np.sqrt(loss.min(axis=0) / weight.sum()))
+        error, spread = np.sqrt(loss.min(axis=0) / weight.sum()), np.sqrt(weight @ actual**2 / weight.sum())
+        precisions.append(np.where(error < spread, 1 / np.maximum(error, SMALLEST_STD), 0.0))
         predictions.append(problem.left_out_predictions(groups, penalty))
-    columns = [np.concatenate(parts).astype(np.float32) for parts in (intercepts, spreads, errors)]
+    columns = [np.concatenate(parts).astype(np.float32) for parts in (intercepts, precisions)]
     fitted = CrossPrediction(widths, vectors, centre.astype(np.float32), np.concatenate(maps, axis=1), *columns)
-    return fitted, fitted.ratios(actual, np.concatenate(predictions, axis=1), valid)
+    return fitted, fitted.cosines(actual, np.concatenate(predictions, axis=1), valid)
 
 
 def _block_columns(layout: Layout, widths: NDArray[np.int64]) -> list[slice]:

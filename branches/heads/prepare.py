@@ -1,7 +1,8 @@
 """Scaler, rotation and coordinates of one input set: what all heads on it share."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +37,19 @@ class Prepared:
     def read(self, index: slice | NDArray) -> NDArray[np.float64]:
         """(m, r) coordinates of training rows."""
         return self.coordinates.read(index).astype(np.float64)
+
+
+@dataclass(eq=False)
+class FittedHead:
+    """What a fit found for one task and role.
+
+    Attributes:
+        arrays: Of these only `projection` (r, m) stands on rotated coordinates; `branches.heads.heads` reads them all.
+        details: For a reader; JSON values.
+    """
+
+    arrays: dict[str, NDArray]
+    details: dict[str, Any] = field(default_factory=dict)
 
 
 def prepare(

@@ -182,3 +182,12 @@ def inner_groups(cluster: NDArray, episode: NDArray, keep: BoolArray, blocks: in
             return np.asarray(codes, np.int64), name
     rank = np.cumsum(keep) - 1
     return np.asarray(np.maximum(rank, 0) * blocks // max(int(keep.sum()), 1), np.int64), f"{blocks} blocks of one episode"
+
+
+def penalty_range(penalty: Matrix) -> dict[str, float]:
+    """The penalties of several targets in three numbers, for a reader."""
+    return {
+        "penalty": float(np.median(penalty)),
+        "smallest_penalty": float(penalty.min()),
+        "largest_penalty": float(penalty.max()),
+    }

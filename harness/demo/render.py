@@ -120,9 +120,9 @@ def build_balls(motion: Motion, hands: tuple[HandPose, HandPose], elbows: FloatA
     add("water", *_stream(motion, hands, session))
     for side, hand in enumerate(hands):
         add("skin", *_flesh(hand, session.size))
-        share = np.linspace(0.12, 1.0, 9)[:, None]
+        share = np.linspace(0.12, 1.0, 7)[:, None]
         arm = hand.joints[:, :1] + share * (elbows[side] - hand.joints[:, 0])[:, None]
-        add("sleeve", arm, np.linspace(0.024, 0.042, 9) * session.size)
+        add("sleeve", arm, np.linspace(0.024, 0.042, 7) * session.size)
     return Balls(np.concatenate(places, axis=1), np.concatenate(radii, axis=1), np.concatenate(paints))
 
 
@@ -169,16 +169,21 @@ def splat(
     pick = (np.argsort(-distance, axis=1, kind="stable") + np.arange(batch)[:, None] * points).ravel()
     pick = pick[reach.ravel()[pick] > 0]
     count = _COUNT[reach.ravel()[pick]]
-    disc = np.repeat(np.arange(len(pick)), count)
-    first = _FIRST[reach.ravel()[pick]] - (np.cumsum(count) - count)
-    pixel = np.arange(len(disc)) + first[disc]
+    first = (_FIRST[reach.ravel()[pick]] - (np.cumsum(count) - count)).astype(np.int32)
+    pixel = np.repeat(first, count)
+    pixel += np.arange(len(pixel), dtype=np.int32)
     corner = np.floor(centre.reshape(-1, 2)[pick]).astype(np.int32)
-    u, v = corner[disc, 0] + _DU[pixel], corner[disc, 1] + _DV[pixel]
-    inside = (u >= 0) & (u < size) & (v >= 0) & (v < size)
-    at = ((pick // points)[disc] * size + v) * size + u
-    colour = value.reshape(-1)[pick][disc]
+    u, v = np.repeat(corner[:, 0], count), np.repeat(corner[:, 1], count)
+    u += _DU[pixel]
+    v += _DV[pixel]
+    inside = (u.view(np.uint32) < size) & (v.view(np.uint32) < size)  # negative numbers are large without their sign
+    at = np.repeat((pick // points * size).astype(np.int32), count)
+    at += v
+    at *= size
+    at += u
+    colour = np.repeat(value.reshape(-1)[pick], count)
     if shaded:
-        colour = colour + _SHADE[pixel].astype(colour.dtype)
+        colour += _SHADE[pixel].astype(colour.dtype)
     canvas.reshape(-1)[at[inside]] = colour[inside]
 
 
@@ -207,7 +212,7 @@ def _room(rays: FloatArray, centre: FloatArray, turn: FloatArray, plan: NDArray[
         turn: (B, 3, 3) float32 camera -> world.
         plan: As `_floor_plan` gives it.
     """
-    dx, dy, dz = (turn[:, axis] @ rays for axis in range(3))
+    dx, dy, dz = np.moveaxis((turn.reshape(-1, 3) @ rays).reshape(len(turn), 3, -1), 1, 0)
     table = (TABLE_HEIGHT - centre[:, 2:]) / np.minimum(dz, np.float32(-1e-3))
     cells = []
     for along, axis in ((dx, 0), (dy, 1)):

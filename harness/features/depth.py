@@ -13,7 +13,7 @@ from harness.tasks.frames import held_index, measured_entries
 CELLS = 8  # the grids have 8 x 8 cells
 RANGE = (0.0, 4.0)  # metres: what the depth grid is normalised by where the episode has no `depth_range`
 PERCENTILES = np.array([10, 50, 90]) / 100
-PERCENTILE_PIXELS = 16384  # of larger maps, percentiles are those of evenly spaced pixels
+PERCENTILE_PIXELS = 4096  # of larger maps, percentiles are those of evenly spaced pixels
 READ = 64  # maps read at a time
 DESCRIBE_PIXELS = 1 << 18  # described at a time: their intermediates stay in the cache
 

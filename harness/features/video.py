@@ -13,7 +13,7 @@ SIDE = 32  # pixels: frames are described at this height and width
 CELLS = 8  # the grid has 8 x 8 cells
 BINS = 8  # of the histogram of each channel
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # BT.601
-CHUNK = 64  # frames at a time: their intermediates stay in the cache
+CHUNK = 128  # frames at a time: their intermediates stay in the cache
 PIXELS = SIDE * SIDE
 # What a histogram of the 256 levels is multiplied by: sum, sum of squares, and the 8 bins.
 _LEVELS = np.arange(256)[:, None]
@@ -89,15 +89,18 @@ def _cells(gray: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _edges(gray: NDArray[np.float32]) -> NDArray[np.float32]:
     """(n, 4) mean of |gx| and of |gy|, then their standard deviations; central differences, one-sided at the border."""
-    gx, gy = np.empty_like(gray), np.empty_like(gray)
+    gradients = np.zeros((2, *gray.shape), np.float32)
+    gx, gy = gradients
     np.subtract(gray[:, :, 2:], gray[:, :, :-2], out=gx[:, :, 1:-1])
     np.subtract(gray[:, 2:], gray[:, :-2], out=gy[:, 1:-1])
-    gx[:, :, 1:-1] *= 0.5
-    gy[:, 1:-1] *= 0.5
-    gx[:, :, 0], gx[:, :, -1] = gray[:, :, 1] - gray[:, :, 0], gray[:, :, -1] - gray[:, :, -2]
-    gy[:, 0], gy[:, -1] = gray[:, 1] - gray[:, 0], gray[:, -1] - gray[:, -2]
-    size = np.abs(np.stack([gx.reshape(len(gray), -1), gy.reshape(len(gray), -1)], axis=1))
+    gradients *= 0.5
+    np.subtract(gray[:, :, 1:2], gray[:, :, :1], out=gx[:, :, :1])
+    np.subtract(gray[:, :, -1:], gray[:, :, -2:-1], out=gx[:, :, -1:])
+    np.subtract(gray[:, 1], gray[:, 0], out=gy[:, 0])
+    np.subtract(gray[:, -1], gray[:, -2], out=gy[:, -1])
+    size = np.abs(gradients, out=gradients).reshape(2, len(gray), -1)
     mean = size.mean(axis=2)
     size -= mean[..., None]
-    std: NDArray[np.float32] = np.sqrt(np.square(size, out=size).mean(axis=2))
-    return np.concatenate([mean, std], axis=1)
+    std = np.sqrt(np.square(size, out=size).mean(axis=2))
+    out: NDArray[np.float32] = np.concatenate([mean, std]).T
+    return out

@@ -46,7 +46,7 @@ class HandTrajectoryForecast(HorizonTask):
         empty = np.zeros((n, self.horizon * WIDTH), np.float32)
         if not n or not self.poses(tuple(episode.tracks)):
             return Targets(np.zeros(n, bool), values=empty, mask=empty > 0, reference=empty)
-        world, measured, pose, posed = _world_joints(episode)
+        world, measured, pose = _world_joints(episode)
         last = samples.last[:, 0]
         ahead = last[:, None] + np.arange(1, self.horizon + 1)
         inside = ahead[:, -1] < len(timeline)
@@ -54,7 +54,7 @@ class HandTrajectoryForecast(HorizonTask):
         joints = from_world(world[ahead], pose[last][:, None]).reshape(n, self.horizon, WIDTH)
         held, known = persistence(self, episode, samples, spec, WIDTH)
         mask = np.repeat(measured[ahead], 3, axis=2) & known[:, None]
-        valid = inside & posed[last] & mask.any(axis=(1, 2))
+        valid = inside & mask.any(axis=(1, 2))  # without a pose at t0 no hand was seen
         mask &= valid[:, None, None]
         values = np.where(mask, joints, 0.0).astype(np.float32)
         reference = np.repeat(held[:, None], self.horizon, axis=1).astype(np.float32)
@@ -69,8 +69,10 @@ class HandTrajectoryForecast(HorizonTask):
 
         A hand that the view lacks, a frame without a camera pose, and a sample without one at t0 are not measured.
         """
+        batch, steps = view.times.shape
+        if "camera_pose" not in view.tracks:
+            return np.zeros((batch, steps, WIDTH)), np.zeros((batch, steps, WIDTH), bool)
         camera = view.tracks["camera_pose"]
-        batch, steps = camera.valid.shape
         pose = np.where(camera.valid[..., None, None], camera.values, 0.0)
         joints = np.zeros((batch, steps, 2 * JOINTS, 3))
         measured = np.zeros((batch, steps, 2 * JOINTS), bool)
@@ -98,8 +100,8 @@ def from_world(points: NDArray, pose: NDArray) -> NDArray[np.float64]:
     return local
 
 
-def _world_joints(episode: Episode) -> tuple[NDArray[np.float64], BoolArray, NDArray, BoolArray]:
-    """(N, 42, 3) joints in the world, (N, 42) which are measured, (N, 4, 4) camera poses, (N,) which are measured."""
+def _world_joints(episode: Episode) -> tuple[NDArray[np.float64], BoolArray, NDArray]:
+    """(N, 42, 3) joints in the world, (N, 42) which are measured, (N, 4, 4) camera poses, zeros where not measured."""
     pose, entries = frame_values(episode.tracks["camera_pose"], episode.timeline)
     posed = np.asarray(entries.all(axis=(1, 2)), bool)
     joints = np.zeros((len(pose), 2 * JOINTS, 3))
@@ -109,4 +111,4 @@ def _world_joints(episode: Episode) -> tuple[NDArray[np.float64], BoolArray, NDA
             columns = slice(i * JOINTS, (i + 1) * JOINTS)
             joints[:, columns], entries = frame_values(episode.tracks[name], episode.timeline)
             measured[:, columns] = entries.all(axis=2) & posed[:, None]
-    return to_world(joints, pose), measured, pose, posed
+    return to_world(joints, pose), measured, pose

@@ -118,7 +118,7 @@ def test_percentiles_of_large_maps_are_close():
     maps = np.random.default_rng(0).uniform(0, 4, (2, 256, 256)).astype(np.float32)
     depth = Track("depth", Modality.DEPTH, maps, np.arange(2) / 20)
     found = DEPTH.describe(Episode("e", "depth", {"depth": depth})).data
-    np.testing.assert_allclose(found[:, 4:7], np.percentile(maps, [10, 50, 90], axis=(1, 2)).T, atol=0.05)
+    np.testing.assert_allclose(found[:, 4:7], np.percentile(maps, [10, 50, 90], axis=(1, 2)).T, atol=0.1)
 
 
 def plain_sound(segment: np.ndarray, rate: int) -> np.ndarray:

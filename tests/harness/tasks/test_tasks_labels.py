@@ -3,11 +3,12 @@
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from task_episodes import episode_of, label_track, set_track, targets_of, words
+from task_episodes import FPS, episode_of, label_track, set_track, targets_of, track, words
 
+from harness.episode import Modality
 from harness.tasks import get_task
 from harness.tasks.base import majority_label
-from harness.tasks.frames import label_changes, window_labels, window_sets
+from harness.tasks.frames import frame_values, label_changes, window_labels, window_sets
 
 A, B, C, NONE = 0, 1, 2, -1
 
@@ -61,6 +62,13 @@ def test_action_and_objects_become_one_class():
     assert words(targets) == ["a | pan", "a | egg", "b | ", "b | ", "a | egg, pan", None, None]
     assert len(set(targets.vocabulary)) == len(targets.vocabulary) == 4
     assert targets_of(get_task("action_object_relation"), episode, length=4, stride=4)[0].vocabulary[0] == "a | egg, pan"
+
+
+def test_a_number_that_is_none_was_not_measured_whatever_the_mask_says():
+    data = np.array([[1.0, np.nan], [np.inf, 2.0], [3.0, 4.0]])
+    values, measured = frame_values(track("x", Modality.STATE, data, np.array([True, True, False])), np.arange(3) / FPS)
+    assert values.tolist() == [[1, 0], [0, 2], [0, 0]]
+    assert measured.tolist() == [[True, False], [False, True], [False, False]]
 
 
 frames = st.lists(st.integers(-1, 3), min_size=1, max_size=40)
