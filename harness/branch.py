@@ -155,7 +155,7 @@ class Artifact:
     def save(self) -> None:
         """Write `artifact.json` last: its presence says that the fit is complete."""
         body = {k: getattr(self, k) for k in ("fitted_on", "classes", "parameters", "details")}
-        partial = self.folder / "artifact.json.partial"
+        partial = self.folder / ".artifact.json.partial"
         partial.write_text(json.dumps(body, indent=1, sort_keys=True))
         partial.replace(self.folder / "artifact.json")
 
@@ -223,7 +223,11 @@ def make_branch(name: str, options: dict[str, Any] | None = None) -> Branch:
     head, _, inner = name.partition("@")
     if "." in head and ":" in head:
         module, _, attribute = head.partition(":")
-        return cast(Branch, getattr(import_module(module), attribute)(options))
+        try:
+            cls = getattr(import_module(module), attribute)
+        except (ImportError, AttributeError) as error:
+            raise BadInput(f"branch {name!r} cannot be imported ({error}); give package.module:Class") from error
+        return cast(Branch, cls(options))
     points: dict[str, EntryPoint] = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
     if head not in points:
         raise BadInput(f"branch {name!r} is not known{suggest(head, sorted(points))}")

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from harness.errors import BadInput
 from harness.manifest import write_json
+from harness.record import file_stem
 
 SCHEMA = "espalier.bundle/1"
 COST = b"espalier.cost"  # key of a part's cost in its metadata
@@ -78,11 +79,8 @@ class Bundle:
 
     def parts_of(self, episode: str) -> list[Path]:
         """The parts of one episode, in the order of its samples; a part's name ends in its first sample."""
-        return sorted(
-            p
-            for p in self.folder.glob(f"part-{glob_escape(episode)}-*.parquet")
-            if p.stem.rpartition("-")[0] == f"part-{episode}"
-        )
+        stem = file_stem(episode)
+        return sorted(p for p in self.folder.glob(f"part-{stem}-*.parquet") if p.stem.rpartition("-")[0] == f"part-{stem}")
 
     def predict_cost(self) -> dict[str, float]:
         """Seconds and peak memory over its parts."""
@@ -92,11 +90,6 @@ class Bundle:
             seconds += found.get("seconds", 0.0)
             peak = max(peak, found.get("peak_gib", 0.0))
         return {"predict_s": round(seconds, 3), "peak_gib": round(peak, 3)}
-
-
-def glob_escape(text: str) -> str:
-    """An episode id inside a glob pattern, taken literally."""
-    return "".join(f"[{c}]" if c in "*?[" else c for c in text)
 
 
 def find_bundles(folder: Path) -> Iterator[Bundle]:

@@ -3,13 +3,17 @@
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
 from rich.text import Text
+from typer.exceptions import TyperException
+from typer.main import get_command
 
-from harness.errors import BadInput, UnreadableEpisode
+from harness.errors import BadInput, UnreadableEpisode, WorkFailed
+
+INTERRUPTED = 130  # what typer makes of Ctrl-C
 
 app = typer.Typer(
     name="espalier",
@@ -53,11 +57,12 @@ def demo_data(
 def inspect(dataset: DatasetArgument, options: Options = None, config: ConfigFile = None, as_json: AsJson = False) -> None:
     """Show modalities, rates, lengths, label counts and what is missing."""
     from harness.inspect import inspect as look  # noqa: PLC0415
-    from harness.inspect import print_inspection  # noqa: PLC0415
+    from harness.inspect import print_card, print_inspection  # noqa: PLC0415
 
     opened, _, _ = _open(dataset, options, config)
-    _say_card(opened)
     found = look(opened)
+    if opened.inferred:
+        print_card(opened, console(error=True))
     if as_json:
         print(json.dumps(found, indent=1))
     else:
@@ -78,11 +83,10 @@ def run(
 ) -> None:
     """Ingest, fit, predict and score; into an existing folder it does what is missing."""
     from harness.report.terminal import print_leaderboard  # noqa: PLC0415
-    from harness.run import Request  # noqa: PLC0415
+    from harness.request import Request  # noqa: PLC0415
     from harness.run import run as execute  # noqa: PLC0415
 
     opened, resolved, passed = _open(dataset, options, config)
-    _say_card(opened)
     request = Request(opened, resolved, passed, tuple(branch or ()), tuple(task or ()), out, address)
     outcome = execute(request, console(error=True))
     print_leaderboard(outcome.leaderboard, console())
@@ -153,25 +157,24 @@ def _open(name: str, options: list[str] | None, file: Path | None) -> tuple[Any,
     return open_dataset(name, resolved, passed), resolved, plain  # type: ignore[return-value]
 
 
-def _say_card(dataset: Any) -> None:
-    """An inferred card is printed, so that a guess is seen."""
-    if dataset.inferred:
-        from omegaconf import OmegaConf  # noqa: PLC0415
-
-        text = OmegaConf.to_yaml(OmegaConf.structured(dataset.card)).strip()
-        console(error=True).print(Text(f"no card for this data set; inferred from its metadata:\n{text}", style="dim"))
-
-
 def main() -> None:
-    """Entry point: bad input is one line and exit code 2."""
+    """Entry point. What stops the work is one line: exit code 2 for bad input or usage, 1 where the work itself failed."""
     try:
-        app(standalone_mode=True)
+        code = get_command(app)(standalone_mode=False)  # the code of a `typer.Exit`, else what the verb returned: None
+    except TyperException as error:
+        usage = error.format_message().rstrip(".")  # empty where no verb was given: the help has been shown
+        context = getattr(error, "ctx", None)
+        _stop(f"{usage}; see `{context.command_path if context else 'espalier'} --help`" if usage else "", error.exit_code)
     except BadInput as error:
-        console(error=True).print(Text(f"espalier: {error}", style="red"), soft_wrap=True)
-        sys.exit(2)
-    except UnreadableEpisode as error:
-        console(error=True).print(Text(f"espalier: {error}", style="red"), soft_wrap=True)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        console(error=True).print(Text("espalier: stopped; the same command goes on from here"))
-        sys.exit(130)
+        _stop(str(error), 2)
+    except (UnreadableEpisode, WorkFailed) as error:
+        _stop(str(error), 1)
+    if code == INTERRUPTED:
+        _stop("stopped; the same command goes on from here", INTERRUPTED)
+    sys.exit(code or 0)
+
+
+def _stop(line: str, code: int) -> NoReturn:
+    if line:
+        console(error=True).print(Text(f"espalier: {line}", style="red"), soft_wrap=True)
+    sys.exit(code)

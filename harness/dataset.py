@@ -92,7 +92,7 @@ def demo_root() -> Path:
 
     root = home() / "demo" / f"v1-{DEMO_EPISODES}-{DEMO_SEED}"
     if not root.is_dir():
-        partial = root.with_name(f"{root.name}.{os.getpid()}.partial")
+        partial = root.with_name(f".{root.name}.{os.getpid()}.partial")
         write_demo(partial, DEMO_EPISODES, DEMO_SEED)
         try:
             partial.rename(root)

@@ -53,10 +53,10 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class VideoFile:
-    """Encoded frames: the `stream`-th video stream of a file (pictures attached as covers do not count), from `start` up to `stop`
-    seconds of the file's own clock.
+    """Encoded frames from `start` up to `stop` seconds of the file's own clock; `harness.video` decodes them.
 
-    Several episodes may share one file (LeRobot v3.0). `harness.video` decodes it.
+    `stream` is the n-th video stream of the file (pictures attached as covers do not count). Several episodes may share one file
+    (LeRobot v3.0).
     """
 
     path: str

@@ -1,10 +1,17 @@
-"""The two ways in which input can be bad: the user's words, or one recording among many."""
+"""The two ways in which input can be bad, the user's words or one recording among many, and the work itself giving way."""
 
 
 class BadInput(Exception):
     """The command cannot go on: an unknown key, an empty split, a folder that is not a data set.
 
     The message is one line that says what is wrong, where, and what to do. The command line prints it and exits with 2.
+    """
+
+
+class WorkFailed(Exception):
+    """The work cannot go on although nothing is wrong with the input, e.g. Ray lost its machine.
+
+    The message is one line. The command line prints it and exits with 1; what was done is kept.
     """
 
 

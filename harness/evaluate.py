@@ -5,14 +5,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from harness.answers import Predictions, Status, Targets, concatenate, failed, recode, recode_sets
 from harness.bundle import Bundle
+from harness.card import first_line
 from harness.errors import BadInput
 from harness.leakage import check_provenance
 from harness.metrics.base import Metric, MetricContext, State, metric_class
-from harness.record import EpisodeRecord
+from harness.record import EpisodeRecord, file_stem
 from harness.reference import TrainStatistics, floor_rows
 from harness.splits import Fold, Split
 from harness.tables import by_task, read_predictions, read_samples, read_targets, sample_ids
@@ -38,14 +40,22 @@ class Held:
     tasks: tuple[Task, ...]
     spec: WindowSpec
 
+    def file(self, episode: str) -> Path:
+        """Targets and record of one episode."""
+        return self.targets / f"{file_stem(episode)}.parquet"
+
     def present(self, episodes: Iterable[str]) -> list[str]:
         """Episodes that ingest could read."""
-        return [e for e in episodes if (self.targets / f"{e}.parquet").is_file()]
+        return [e for e in episodes if self.file(e).is_file()]
+
+    def posing(self, episodes: Iterable[str]) -> list[str]:
+        """Those of them that pose any task: with `modalities=[...]`, those that have what was asked for."""
+        return [e for e in self.present(episodes) if EpisodeRecord.from_file(self.file(e)).tasks]
 
     def rows(self, episode: str) -> Iterator[tuple[Task, Samples, Targets]]:
         """Samples and targets of every task of one episode."""
         known = {task.id: task for task in self.tasks}
-        for task_id, table in by_task(self.targets / f"{episode}.parquet"):
+        for task_id, table in by_task(self.file(episode)):
             if task_id in known:
                 task = known[task_id]
                 yield task, read_samples(table, task.samples, self.spec.length), read_targets(table)
@@ -91,9 +101,16 @@ def evaluate(held: Held, bundles: Sequence[Bundle]) -> Evaluation:
     """Score bundles.
 
     Raises:
-        BadInput: A bundle answers another split, or was fitted on what it is tested on.
+        BadInput: A bundle answers another split or stands there twice, was fitted on what it is tested on, or has a part that
+            cannot be read.
     """
+    places: dict[tuple[str, int, int], Path] = {}
     for bundle in bundles:
+        first = places.setdefault((bundle.branch, bundle.fold, bundle.seed), bundle.folder)
+        if first != bundle.folder:
+            raise BadInput(
+                f"{bundle.branch}, fold {bundle.fold}, seed {bundle.seed} stands in {first} and {bundle.folder}: name one"
+            )
         if bundle.split != held.split.hash:
             raise BadInput(
                 f"bundle {bundle.folder} answers split {bundle.split}, these targets are of split {held.split.hash}; "
@@ -136,7 +153,7 @@ def _spoken(targets: Targets) -> list[str]:
 def _train_statistics(held: Held, fold: Fold) -> dict[str, TrainStatistics]:
     found = {task.id: TrainStatistics() for task in held.tasks}
     for episode in held.present(fold.train):
-        n = EpisodeRecord.from_file(held.targets / f"{episode}.parquet").n_reference
+        n = EpisodeRecord.from_file(held.file(episode)).n_reference
         for task, samples, targets in held.rows(episode):
             keep = fold.select("train", samples, n, held.spec)
             found[task.id].add(targets.take(np.flatnonzero(keep)))
@@ -159,7 +176,7 @@ def _shape(held: Held, task: Task) -> tuple[int, ...]:
     if task.answer != "vector":
         return ()
     for episode in held.present(held.split.episodes):
-        shapes = EpisodeRecord.from_file(held.targets / f"{episode}.parquet").shapes
+        shapes = EpisodeRecord.from_file(held.file(episode)).shapes
         if task.id in shapes:
             return tuple(shapes[task.id])
     return ()
@@ -169,7 +186,7 @@ def _score_episode(
     result: Evaluation, fold: Fold, episode: str, bundles: list[Bundle], statistics: dict[str, TrainStatistics]
 ) -> None:
     held = result.held
-    n = EpisodeRecord.from_file(held.targets / f"{episode}.parquet").n_reference
+    n = EpisodeRecord.from_file(held.file(episode)).n_reference
     answers = [(bundle, _answers(bundle, episode)) for bundle in bundles]
     for task, samples, targets in held.rows(episode):
         keep = np.flatnonzero(fold.select("test", samples, n, held.spec) & targets.valid)
@@ -194,9 +211,12 @@ def _answers(bundle: Bundle, episode: str) -> dict[str, list[tuple[NDArray[np.st
     """Task -> the slices of one episode's parts."""
     found: dict[str, list[tuple[NDArray[np.str_], Predictions]]] = {}
     for path in bundle.parts_of(episode):
-        for task_id, table in by_task(path):
-            rows = read_predictions(table, bundle.classes.get(task_id, ()))
-            found.setdefault(task_id, []).append((sample_ids(table), rows))
+        try:
+            for task_id, table in by_task(path):
+                rows = read_predictions(table, bundle.classes.get(task_id, ()))
+                found.setdefault(task_id, []).append((sample_ids(table), rows))
+        except (pa.ArrowException, OSError, KeyError, ValueError) as error:
+            raise BadInput(f"{path}: no bundle part ({first_line(error)}); remove it and run again") from error
     return found
 
 

@@ -4,6 +4,7 @@ from collections import Counter
 from typing import Any
 
 import numpy as np
+from omegaconf import OmegaConf
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -123,6 +124,12 @@ def _tracks(episodes: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _mean(values: list[float]) -> float | None:
     return round(sum(values) / len(values), 4) if values else None
+
+
+def print_card(dataset: Dataset, console: Console) -> None:
+    """An inferred card is printed, so that a guess is seen."""
+    text = OmegaConf.to_yaml(OmegaConf.structured(dataset.card)).strip()
+    console.print(Text(f"no card for this data set; inferred from its metadata:\n{text}", style="dim"))
 
 
 def print_inspection(found: dict[str, Any], console: Console) -> None:

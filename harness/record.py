@@ -3,10 +3,16 @@
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from urllib.parse import quote
 
 import pyarrow.parquet as pq
 
 RECORD = b"espalier.episode"  # key of an episode's record in the metadata of its targets file
+
+
+def file_stem(episode: str) -> str:
+    """An episode id as part of a file name: ids of tables are whatever stands in a column (`lab/3`, `../x`, nothing)."""
+    return quote(episode, safe=" ") or "%"
 
 
 @dataclass(frozen=True)

@@ -2,40 +2,33 @@
 
 import json
 import time
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
-from hashlib import sha256
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.text import Text
 
 from harness.branch import Artifact, branch_names
-from harness.bundle import Bundle
-from harness.card import suggest
-from harness.config import RunConfig
-from harness.dataset import Dataset
+from harness.bundle import Bundle, find_bundles
 from harness.episode import EpisodeRef
 from harness.errors import BadInput, UnreadableEpisode
+from harness.inspect import print_card
 from harness.manifest import environment, now, write_json
 from harness.pipeline.cluster import ray_session
 from harness.pipeline.fit import FitJob, artifact_folder, fit, is_fitted
 from harness.pipeline.ingest import Quarantined, ingest, is_ingested
-from harness.pipeline.plan import Plan, as_json, make_task
+from harness.pipeline.plan import Plan, as_json
 from harness.pipeline.predict import Block, blocks_of, predict
 from harness.pipeline.workbench import Workbench
 from harness.progress import progress
 from harness.record import EpisodeRecord
 from harness.reference import PRIVILEGED
+from harness.request import Prepared, Request, frozen, prepare
 from harness.score import score_run
-from harness.splits import ROLES, Fold, Split, make_split
+from harness.splits import Role
 from harness.store import TrackStore
-from harness.store_key import card_fingerprint
-from harness.tasks import task_ids
-
-DEFAULT_BRANCHES = ("majority", "prior", "persistence", "constant_velocity", "chance", "oracle", "copy", "ridge", "mlp")
-FROZEN = ("data_hash", "split_hash", "windows", "tasks", "features", "modalities")
 
 
 @dataclass
@@ -58,191 +51,71 @@ class Outcome:
         return 3 if self.quarantined or self.failed else 0
 
 
-@dataclass(frozen=True)
-class Request:
-    """What the command line asks for.
-
-    Attributes:
-        dataset: The data set.
-        config: Resolved.
-        passed: As typed.
-        branches: Branch ids; empty = those the folder has, else the defaults.
-        tasks: Task ids; empty = all that the data pose.
-        out: The run folder.
-        address: Ray cluster; None = a local one.
-    """
-
-    dataset: Dataset
-    config: RunConfig
-    passed: dict[str, Any]
-    branches: tuple[str, ...]
-    tasks: tuple[str, ...]
-    out: Path
-    address: str | None = None
-
-
 def run(request: Request, console: Console) -> Outcome:
     """Do a run, or what is missing of it.
 
     Raises:
-        BadInput: See `make_split`, `_refuse_other_run`; nothing of an existing run is touched then.
+        BadInput: See `prepare`; nothing of an existing run is touched then.
+        WorkFailed: See `ray_session`; the same request goes on from there.
     """
-    began = time.monotonic()
-    refs, quarantined = _listed(request.dataset)
-    plan, data_hash = _plan(request, refs)
-    _refuse_other_run(plan, request, data_hash)
-    plan.out.mkdir(parents=True, exist_ok=True)
+    prepared = prepare(request)
+    if request.dataset.inferred:
+        print_card(request.dataset, console)
+    manifest = _begin(prepared)
+    plan = prepared.plan
+    try:
+        _work(manifest, console)
+        leaderboard = score_run(plan.out, plan.out, list(find_bundles(plan.out / "bundles")), len(manifest.quarantined))
+    except BaseException:
+        manifest.write("interrupted")
+        raise
+    manifest.write("done")
+    return Outcome(leaderboard, manifest.quarantined, manifest.failed)
+
+
+def _begin(prepared: Prepared) -> "_Manifest":
+    """The folder says whose it is before anything else stands in it."""
+    plan, manifest = prepared.plan, _Manifest(prepared)
+    try:
+        plan.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadInput(f"--out {plan.out}: cannot be made ({error.strerror}); give another one") from error
+    manifest.write("running")
     plan.split.save(plan.out / "split.json")
-    manifest = _Manifest(plan, request, data_hash)
-    manifest.write("running", quarantined, [])
-    wanted = set(plan.split.episodes)
-    quarantined = [q for q in quarantined if q.episode in wanted or not wanted]
-    session: AbstractContextManager[None] = nullcontext()
-    failed: list[str] = []
-    try:
-        todo = _to_ingest(plan, [r for r in refs if r.id in wanted])
-        session = ray_session(request.address) if todo else nullcontext()
-        with session:
-            quarantined += _ingest(plan, todo, console)
-            plan = with_widths(plan)
-            _check_posed(plan, quarantined)
-            manifest.plan = plan
-            failed += _fit_and_predict(plan, request.address, console)
-    finally:
-        manifest.timings["wall_s"] = round(time.monotonic() - began, 1)
-        manifest.write("interrupted", quarantined, failed)
-    leaderboard = score_run(plan.out, plan.out, quarantined=len(quarantined))
-    manifest.write("done", quarantined, failed)
-    return Outcome(leaderboard, quarantined, failed)
+    return manifest
 
 
-def _listed(dataset: Dataset) -> tuple[list[EpisodeRef], list[Quarantined]]:
-    refs, faults = dataset.list_episodes()
-    if not refs and not faults:
-        raise BadInput(f"{dataset.root}: no episode in it; see the layout of format {dataset.card.format!r}")
-    return refs, [Quarantined(*fault) for fault in faults]
+def _work(manifest: "_Manifest", console: Console) -> None:
+    """Ingest, fit and predict what is missing. Ray starts once, and only if there is something to do."""
+    prepared, plan = manifest.prepared, manifest.plan
+    with ExitStack() as session:
 
+        def connect() -> None:
+            session.enter_context(ray_session(prepared.request.address))
 
-def _plan(request: Request, refs: list[EpisodeRef]) -> tuple[Plan, str]:
-    config = _with_card_split(request)
-    spec = config.windows.spec()
-    if config.limit.windows is not None:
-        most = min(config.limit.windows, spec.max_per_episode or config.limit.windows)
-        spec = replace(spec, max_per_episode=most)
-    if not refs:
-        raise BadInput(f"{request.dataset.root}: no episode can be read")
-    try:
-        split = _limited(make_split(refs, config.split, spec), config.limit.episodes)
-    except BadInput as error:
-        if config is request.config:
-            raise
-        fix = "give split.kind=... or split.train=... split.test=..."
-        raise BadInput(
-            f"the frozen split of card {request.dataset.card.name!r} does not fit these episodes; {fix} ({error})"
-        ) from error
-    previous = _previous(request.out)
-    tasks = request.tasks or tuple(previous.get("tasks", ())) or tuple(request.dataset.card.tasks) or tuple(task_ids())
-    for task_id in tasks:
-        make_task(task_id, request.dataset)
-    named = request.branches or (() if previous else DEFAULT_BRANCHES)
-    every = tuple(dict.fromkeys((*previous.get("branches", ()), *previous.get("references", ()), *named)))
-    branches = tuple(name for name in every if name not in PRIVILEGED)
-    plan = Plan(request.dataset, request.out, config, spec, split, tasks, branches, tuple(n for n in every if n in PRIVILEGED))
-    for name in branches:
-        plan.make_branch(name)
-    unknown = sorted(set(config.branch) - set(branches))
-    if unknown:
-        raise BadInput(f"branch.{unknown[0]}: options for a branch that does not run{suggest(unknown[0], list(branches))}")
-    return plan, _data_hash(plan, [r for r in refs if r.id in set(split.episodes)])
-
-
-def _with_card_split(request: Request) -> RunConfig:
-    """The card's frozen split, where no other one was asked for."""
-    config = request.config
-    if request.passed.get("split") or not request.dataset.card.split:
-        return config
-    frozen = replace(config.split, **request.dataset.card.split)
-    return replace(config, split=frozen)
-
-
-def _limited(split: Split, episodes: int | None) -> Split:
-    if episodes is None:
-        return split
-    folds = tuple(Fold(f.id, f.train[:episodes], f.validation[:episodes], f.test[:episodes], f.borders) for f in split.folds)
-    return replace(split, folds=folds)
-
-
-def _data_hash(plan: Plan, refs: list[EpisodeRef]) -> str:
-    """Of what the recordings are, by the keys of the track store."""
-    store = TrackStore(plan.store_uri)
-    digest = sha256()
-    for ref in refs:
-        try:
-            key = store.key(ref, card_fingerprint(plan.dataset.card), content_hash=plan.config.store.content_hash)
-        except UnreadableEpisode as error:
-            key = f"unreadable: {error.path}"
-        digest.update(f"{ref.id}={key}\n".encode())
-    return digest.hexdigest()[:16]
-
-
-def _previous(out: Path) -> dict[str, Any]:
-    path = out / "manifest.json"
-    if not path.is_file():
-        if out.is_dir() and any(out.iterdir()):
-            raise BadInput(f"--out {out}: a folder with other things in it; give a new one")
-        return {}
-    try:
-        body: dict[str, Any] = json.loads(path.read_text())
-    except json.JSONDecodeError as error:
-        raise BadInput(f"{path}: not JSON ({error}); give another --out") from error
-    return body
-
-
-def _refuse_other_run(plan: Plan, request: Request, data_hash: str) -> None:
-    """Refuse to mix two runs in one folder, by the name of what differs."""
-    previous = _previous(request.out)
-    if not previous:
-        return
-    mine = _frozen(plan, data_hash)
-    for name in FROZEN:
-        if name in previous and previous[name] != mine[name]:
-            raise BadInput(
-                f"--out {request.out} holds a run with another {name} ({_short(previous[name])}, now {_short(mine[name])}); "
-                "give another --out or the same options"
-            )
-    old = previous.get("config", {}).get("branch", {})
-    for name in previous.get("branches", ()):
-        if old.get(name) != as_json(plan.config.branch).get(name):
-            raise BadInput(f"--out {request.out} holds {name} with other options ({old.get(name)}); give another --out")
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 80 else text[:77] + "..."
-
-
-def _frozen(plan: Plan, data_hash: str) -> dict[str, Any]:
-    return {
-        "data_hash": data_hash,
-        "split_hash": plan.split.hash,
-        "windows": asdict(plan.spec),
-        "tasks": list(plan.tasks),
-        "features": list(plan.config.features),
-        "modalities": list(plan.config.modalities),
-    }
+        todo = _to_ingest(plan, prepared.refs)
+        if todo:
+            connect()
+            manifest.quarantined += _ingest(plan, todo, console)
+        manifest.plan = plan = with_widths(plan)
+        _check_posed(plan, manifest.quarantined)
+        _tell_unposed(plan, prepared.request.tasks, console)
+        manifest.failed += _fit_and_predict(plan, connect, console)
 
 
 class _Manifest:
     """`manifest.json`: written when the run starts, when it stops and when it is done."""
 
-    def __init__(self, plan: Plan, request: Request, data_hash: str) -> None:
-        self.plan = plan
-        self.request = request
-        self.data_hash = data_hash
-        self.started = now()
-        self.timings: dict[str, float] = {}
+    def __init__(self, prepared: Prepared) -> None:
+        self.prepared = prepared
+        self.plan = prepared.plan
+        self.quarantined = list(prepared.quarantined)
+        self.failed: list[str] = []
+        self.started = prepared.previous.get("started", now())
+        self._worked = prepared.previous.get("timings", {}).get("wall_s", 0.0)
+        self._began = time.monotonic()
 
-    def write(self, state: str, quarantined: Sequence[Quarantined], failed: Sequence[str]) -> None:
+    def write(self, state: str) -> None:
         """Write the file with the state `running`, `interrupted` or `done`."""
         plan, card = self.plan, self.plan.dataset.card
         records = {e: EpisodeRecord.from_file(p) for e in plan.split.episodes if (p := plan.targets_file(e)).is_file()}
@@ -256,19 +129,19 @@ class _Manifest:
                 "dataset": {"name": card.name, "root": str(plan.dataset.root), "card": as_json(card)},
                 "simulated": card.simulated,
                 "limited": plan.config.limit.episodes is not None or plan.config.limit.windows is not None,
-                "config_passed": self.request.passed,
+                "config_passed": self.prepared.request.passed,
                 "config": as_json(plan.config),
-                **_frozen(plan, self.data_hash),
+                **frozen(plan, self.prepared.data_hash),
                 "seeds": plan.config.seeds,
                 "branches": list(plan.branches),
                 "references": list(plan.references),
-                "quarantined": [asdict(q) for q in quarantined],
-                "failed": list(failed),
+                "quarantined": [asdict(q) for q in self.quarantined],
+                "failed": self.failed,
                 "lacking": {e: r.lacking for e, r in records.items() if r.lacking},
                 "decoded_frames": {e: r.decoded_frames for e, r in records.items() if r.decoded_frames},
                 "block_widths": plan.block_widths,
                 "environment": environment(),
-                "timings": self.timings,
+                "timings": {"wall_s": round(self._worked + time.monotonic() - self._began, 1)},
                 "gpu_s": 0.0,
             },
         )
@@ -307,26 +180,40 @@ def with_widths(plan: Plan) -> Plan:
 
 
 def _check_posed(plan: Plan, quarantined: list[Quarantined]) -> None:
-    """Roles and tasks that nothing is left of."""
-    for fold in plan.split.folds:
-        for role in ROLES:
-            left = [e for e in fold.episodes(role) if plan.targets_file(e).is_file()]
-            if fold.episodes(role) and not left:
-                why = f": {quarantined[0].path}: {quarantined[0].reason}" if quarantined else ""
-                raise BadInput(f"split.{role}: none of its {len(fold.episodes(role))} episodes can be read{why}")
-    posed = {t for e in plan.split.episodes if (p := plan.targets_file(e)).is_file() for t in EpisodeRecord.from_file(p).tasks}
-    if not posed:
+    """Nothing to train or to test on in any fold, or no task: the run cannot go on. Without validation it can."""
+    roles: tuple[Role, ...] = ("train", "test")
+    for role in roles:
+        wanted = {e for fold in plan.split.folds for e in fold.episodes(role)}
+        if not any(plan.targets_file(e).is_file() for e in wanted):
+            why = next((f": {q.path}: {q.reason}" for q in quarantined if q.episode in wanted), "")
+            raise BadInput(f"split.{role}: none of its {len(wanted)} episodes can be read{why}")
+    if not _posed(plan):
         needs = ", ".join(sorted({r for t in plan.tasks for r in plan.task(t).requires}))
         raise BadInput(f"no episode poses any of the tasks {', '.join(plan.tasks)}: they need tracks {needs}")
 
 
-def _fit_and_predict(plan: Plan, address: str | None, console: Console) -> list[str]:
+def _posed(plan: Plan) -> set[str]:
+    """Tasks that an episode poses."""
+    files = (plan.targets_file(e) for e in plan.split.episodes)
+    return {task for file in files if file.is_file() for task in EpisodeRecord.from_file(file).tasks}
+
+
+def _tell_unposed(plan: Plan, asked: tuple[str, ...], console: Console) -> None:
+    """A task that was asked for by name does not vanish in silence."""
+    for task_id in asked:
+        if task_id not in _posed(plan):
+            needs = ", ".join(plan.task(task_id).requires)
+            console.print(Text(f"task {task_id}: no episode poses it (it needs tracks {needs})", style="yellow"), soft_wrap=True)
+
+
+def _fit_and_predict(plan: Plan, connect: Callable[[], None], console: Console) -> list[str]:
     bench = Workbench(plan)
     jobs = [FitJob(branch, fold.id, seed) for branch in plan.branches for fold in plan.split.folds for seed in plan.seeds(branch)]
-    to_fit = [job for job in jobs if not is_fitted(plan, job)]
+    to_fit = [job for job in jobs if not is_fitted(plan, job, bench)]
     failed: dict[FitJob, str] = {}
     if to_fit:
-        with ray_session(address), progress("fit", len(to_fit), console) as tick:
+        connect()
+        with progress("fit", len(to_fit), console) as tick:
             failed = fit(plan, to_fit, lambda job: tick(job.branch))
     ready = [job for job in jobs if job not in failed]
     ready += [FitJob(name, fold.id, plan.config.seeds[0]) for name in plan.references for fold in plan.split.folds]
@@ -336,7 +223,8 @@ def _fit_and_predict(plan: Plan, address: str | None, console: Console) -> list[
     for job in ready:
         write_bundle(plan, job)
     if to_predict:
-        with ray_session(address), progress("predict", len(to_predict), console) as tick:
+        connect()
+        with progress("predict", len(to_predict), console) as tick:
             costs = predict(plan, to_predict, lambda block: tick(f"{block.branch} {block.episode}"))
     lines = [f"fit {job.branch} fold {job.fold} seed {job.seed}: {why}" for job, why in failed.items()]
     return lines + [f"predict {b.branch} {b.episode}: {cost['error']}" for b, cost in costs.items() if "error" in cost]

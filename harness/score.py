@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from harness.bundle import Bundle, find_bundles
-from harness.card import Card
+from harness.card import Card, first_line
 from harness.dataset import Dataset
 from harness.errors import BadInput
 from harness.evaluate import FLOOR, Evaluation, Held, evaluate
@@ -27,7 +27,7 @@ def score_run(run: Path, out: Path, bundles: Sequence[Bundle] | None = None, qua
     Args:
         run: Folder with `manifest.json`, `split.json` and `targets/`.
         out: Where `scores.parquet` and `leaderboard.*` go.
-        bundles: What to score; None = all of the run.
+        bundles: What to score; None = all of the run, at least one.
         quarantined: Episodes that could not be read; None = as the manifest has it.
 
     Raises:
@@ -36,7 +36,7 @@ def score_run(run: Path, out: Path, bundles: Sequence[Bundle] | None = None, qua
     manifest = read_manifest(run)
     held = held_of(run, manifest)
     found = list(find_bundles(run / "bundles")) if bundles is None else list(bundles)
-    if not found:
+    if bundles is None and not found:
         raise BadInput(f"{run}: no bundle to score; run `espalier run` to its end first")
     evaluation = evaluate(held, found)
     evidence = evidence_grade(simulated=manifest["simulated"], limited=manifest["limited"], split=held.split)
@@ -78,7 +78,10 @@ def held_of(run: Path, manifest: dict[str, Any]) -> Held:
     split_file = run / "split.json"
     if not split_file.is_file():
         raise BadInput(f"{split_file}: missing; run `espalier run` to its end first")
-    split = Split.load(split_file)
+    try:
+        split = Split.load(split_file)
+    except (ValueError, KeyError, TypeError) as error:
+        raise BadInput(f"{split_file}: no split ({type(error).__name__}: {first_line(error)}); copy the run again") from error
     held = Held(run / "targets", split, tasks, WindowSpec(**manifest["windows"]))
     posed = {task.id for e in held.present(split.episodes) for task, _, _ in held.rows(e)}
     return Held(held.targets, split, tuple(t for t in tasks if t.id in posed), held.spec)
@@ -98,7 +101,7 @@ def score_paths(paths: Sequence[Path], targets: Path | None, out: Path) -> dict[
     run = targets or next((p for p in paths if (p / "split.json").is_file()), None)
     if run is None:
         raise BadInput(f"{paths[0]}: not a run folder; name the run whose targets it answers with --targets")
-    bundles = [bundle for path in paths for bundle in find_bundles(path)]
+    bundles = list({bundle.folder.resolve(): bundle for path in paths for bundle in find_bundles(path)}.values())
     if not bundles:
         raise BadInput(f"{paths[0]}: no bundle below it (folders fold=*/seed=* with a manifest.json)")
     return score_run(run, out, bundles)
@@ -132,6 +135,6 @@ def write_scores(evaluation: Evaluation, path: Path) -> None:
             ("state", pa.list_(pa.float64())),
         ]
     )
-    partial = path.with_suffix(".partial")
+    partial = path.with_name(f".{path.name}.partial")
     pq.write_table(pa.Table.from_pylist(rows, schema=schema), partial, compression="zstd")
     partial.replace(path)

@@ -1,6 +1,7 @@
 """Which samples train, which validate, which test: folds over episodes, the unit they promise, and a hash of it all."""
 
 import json
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -120,7 +121,7 @@ class Split:
 
     def save(self, path: Path) -> None:
         """Write `split.json`."""
-        partial = path.with_suffix(".partial")
+        partial = path.with_name(f".{path.name}.partial")
         partial.write_text(json.dumps({**asdict(self), "hash": self.hash}, indent=1, sort_keys=True))
         partial.replace(path)
 
@@ -145,23 +146,30 @@ def _fold(body: dict[str, Any]) -> Fold:
     return Fold(body["id"], tuple(body["train"]), tuple(body["validation"]), tuple(body["test"]), borders)
 
 
-def make_split(refs: list[EpisodeRef], config: SplitConfig, spec: WindowSpec) -> Split:
+def make_split(refs: list[EpisodeRef], config: SplitConfig, spec: WindowSpec, unlisted: Collection[str] = ()) -> Split:
     """The split of these episodes.
+
+    Args:
+        refs: Every episode that can be listed.
+        config: How to split.
+        spec: Windows.
+        unlisted: Ids of episodes that are there and cannot be listed: a role may name them, and goes on without.
 
     Raises:
         BadInput: Unknown kind, empty role, an episode in two roles, or too few sessions.
     """
-    explicit = any(getattr(config, role) is not None for role in ROLES)
-    kind = "explicit" if explicit else config.kind or _default_kind(refs)
+    kind = "explicit" if is_explicit(config) else config.kind or _default_kind(refs)
     if kind not in KINDS:
         raise BadInput(f"split.kind={kind!r} is not known{suggest(kind, list(KINDS))}")
-    folds, unit = {
-        "explicit": _explicit,
-        "held_out_episode": _held_out_episode,
-        "held_out_session": _held_out_session,
-        "leave_one_session_out": _leave_one_session_out,
-        "chronological": _chronological,
-    }[kind](refs, config)
+    if kind == "explicit":
+        folds, unit = _explicit(refs, config, unlisted)
+    else:
+        folds, unit = {
+            "held_out_episode": _held_out_episode,
+            "held_out_session": _held_out_session,
+            "leave_one_session_out": _leave_one_session_out,
+            "chronological": _chronological,
+        }[kind](refs, config)
     for fold in folds:
         for role in ("train", "test"):
             if not fold.episodes(role):
@@ -178,8 +186,13 @@ def _ids(refs: list[EpisodeRef]) -> tuple[str, ...]:
     return tuple(sorted(ref.id for ref in refs))
 
 
-def _explicit(refs: list[EpisodeRef], config: SplitConfig) -> tuple[list[Fold], str]:
-    roles = {role: resolve_episodes(refs, getattr(config, role), f"split.{role}") for role in ROLES}
+def is_explicit(config: SplitConfig) -> bool:
+    """True where roles are named."""
+    return any(getattr(config, role) is not None for role in ROLES)
+
+
+def _explicit(refs: list[EpisodeRef], config: SplitConfig, unlisted: Collection[str]) -> tuple[list[Fold], str]:
+    roles = {role: resolve_episodes(refs, getattr(config, role), f"split.{role}", unlisted) for role in ROLES}
     for i, one in enumerate(ROLES):
         for other in ROLES[i + 1 :]:
             both = sorted(set(roles[one]) & set(roles[other]))
@@ -188,8 +201,10 @@ def _explicit(refs: list[EpisodeRef], config: SplitConfig) -> tuple[list[Fold], 
     return [Fold(0, roles["train"], roles["validation"], roles["test"])], "episode"
 
 
-def resolve_episodes(refs: list[EpisodeRef], wanted: Any, key: str) -> tuple[str, ...]:
+def resolve_episodes(refs: list[EpisodeRef], wanted: Any, key: str, unlisted: Collection[str] = ()) -> tuple[str, ...]:
     """Episode ids of `0-49,52`, of a list of numbers, or of ids; sorted.
+
+    `unlisted` ids are left out; as nobody knows their numbers, as many numbers may be absent.
 
     Raises:
         BadInput: An id or a number that the data set does not have.
@@ -200,6 +215,7 @@ def resolve_episodes(refs: list[EpisodeRef], wanted: Any, key: str) -> tuple[str
     by_index = {ref.index: ref.id for ref in refs}
     ids = {ref.id for ref in refs}
     out: set[str] = set()
+    absent = 0
     for part in filter(None, parts):
         low, dash, high = part.partition("-")
         if part in ids:
@@ -207,13 +223,14 @@ def resolve_episodes(refs: list[EpisodeRef], wanted: Any, key: str) -> tuple[str
         elif low.isdigit() and (not dash or high.isdigit()):
             numbers = range(int(low), int(high if dash else low) + 1)
             missing = [n for n in numbers if n not in by_index]
-            if missing:
+            absent += len(missing)
+            if absent > len(unlisted):
                 raise BadInput(
                     f"{key}={part}: no episode number {missing[0]}; the data set has {len(refs)} from {min(by_index)} "
                     f"to {max(by_index)}"
                 )
-            out.update(by_index[n] for n in numbers)
-        else:
+            out.update(by_index[n] for n in numbers if n in by_index)
+        elif part not in unlisted:
             raise BadInput(f"{key}={part}: no such episode{suggest(part, sorted(ids)[:50])}")
     return tuple(sorted(out))
 

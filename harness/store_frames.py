@@ -3,9 +3,10 @@
 One decoding pass per camera feeds everything that wants its frames: each size and rate that is kept, and each descriptor.
 
 Which frame belongs to which time of the track: where the file has as many frames as the track has times, the i-th frame in
-presentation order belongs to the i-th time, whatever either clock says. Where the counts differ, a time gets the frame whose
-own time stamp, from the start of the interval, is nearest to it, within half a frame period; a time that has none is black and
-masked. Where more than `MOST_MISSING` of the times have none, the file and the times do not belong together.
+presentation order belongs to the i-th time, whatever either clock says. Where the file, read from its first frame on, has one
+frame more or less and no gap, it is the last that is left over or missing (cutting tools do that). Otherwise a time gets the
+frame whose own time stamp, from the start of the interval, is nearest to it, within half a frame period. A time that has no
+frame is black and masked; where more than `MOST_MISSING` of the times have none, the file and the times do not belong together.
 """
 
 import io
@@ -208,6 +209,9 @@ def frame_of_each_time(stamps: FloatArray, times: FloatArray, file: VideoFile) -
         return np.arange(len(times), dtype=np.int64)
     if len(stamps) == 0 or len(times) == 0:
         raise UnreadableEpisode(file.path, f"has {len(stamps)} frames for {len(times)} times; fetch it again")
+    if abs(len(stamps) - len(times)) == 1 and file.start <= 0 and _without_gap(stamps):
+        rank = np.arange(len(times), dtype=np.int64)
+        return np.where(rank < len(stamps), rank, -1)
     begin = file.start if file.start > 0 else stamps[0]
     clock, sought = stamps - begin, times - times[0]
     after = np.searchsorted(clock, sought).clip(0, len(clock) - 1)
@@ -220,6 +224,11 @@ def frame_of_each_time(stamps: FloatArray, times: FloatArray, file: VideoFile) -
         reason = f"has {len(stamps)} frames, and none at {missing} of the track's {len(times)} times; fetch it again"
         raise UnreadableEpisode(file.path, reason)
     return index
+
+
+def _without_gap(stamps: FloatArray) -> bool:
+    steps = np.diff(stamps)
+    return len(steps) == 0 or bool(steps.max() < 1.5 * np.median(steps))
 
 
 def _rows(frames: NDArray[np.uint8], index: NDArray[np.int64]) -> NDArray[np.uint8]:

@@ -15,14 +15,12 @@ PARENTS = np.array([-1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16
 _LEFT_WRIST = 20
 _CONTACT_METRES = 0.025
 
-# Standing with the arms out, in the axes of the world: direction of the bone from each joint to its child (leaves: from the parent).
-_DOWN, _UP, _OUT, _FORE = (0.0, 0.0, -1.0), (0.0, 0.0, 1.0), (1.0, 0.0, 0.0), (0.0, 1.0, 0.0)
-_IN = (-1.0, 0.0, 0.0)
+# Standing with the arms out: direction of the bone from each joint to its child, for leaves of the bone that ends in them.
+_DOWN, _UP, _FORE, _LEFTWARD, _RIGHTWARD = (0, 0, -1), (0, 0, 1), (0, 1, 0), (-1, 0, 0), (1, 0, 0)
 _CHILD = np.array([3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 7, 8, 15, 16, 17, 12, 18, 19, 20, 21, 18, 19])
-_REST = np.array(
-    [_UP, _DOWN, _DOWN, _UP, _DOWN, _DOWN, _UP, _FORE, _FORE, _UP, _FORE]
-    + [_FORE, _UP, _IN, _OUT, _UP, _IN, _OUT, _IN, _OUT, _IN, _OUT]
-)
+_LEAVES = np.array([10, 11, 15, 20, 21])
+_TRUNK = (_UP, _DOWN, _DOWN, _UP, _DOWN, _DOWN, _UP, _FORE, _FORE, _UP, _FORE, _FORE)
+_REST = np.array([*_TRUNK, _UP, _LEFTWARD, _RIGHTWARD, _UP, *(_LEFTWARD, _RIGHTWARD) * 3], float)
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,8 +40,8 @@ class Body:
 
 def wxyz(rotation: Rotation) -> FloatArray:
     """Unit quaternions, scalar first and not negative."""
-    quaternion = rotation.as_quat(canonical=True)
-    return quaternion[..., [3, 0, 1, 2]]
+    quaternion: FloatArray = rotation.as_quat(canonical=True)[..., [3, 0, 1, 2]]
+    return quaternion
 
 
 def pose_body(motion: Motion, hands: tuple[HandPose, HandPose], session: Session) -> Body:
@@ -88,9 +86,8 @@ def _trunk(motion: Motion, size: float) -> dict[int, FloatArray]:
 
 def _local_rotations(joints: FloatArray) -> FloatArray:
     """(T, 21, 4): each bone by the shortest turn from its rest direction, seen from its parent."""
-    leaves = np.array([10, 11, 15, 20, 21])
     bones = joints[:, _CHILD] - joints
-    bones[:, leaves] = joints[:, leaves] - joints[:, PARENTS[leaves]]
+    bones[:, _LEAVES] = joints[:, _LEAVES] - joints[:, PARENTS[_LEAVES]]
     bones /= np.linalg.norm(bones, axis=2, keepdims=True)
     axis = np.cross(_REST, bones)
     sine = np.linalg.norm(axis, axis=2, keepdims=True)

@@ -63,7 +63,8 @@ class Camera:
     def _distort(self, theta: FloatArray) -> FloatArray:
         assert self.distortion is not None
         powers = theta[..., None] ** np.array([2, 4, 6, 8])
-        return theta * (1 + powers @ self.distortion)
+        bent: FloatArray = theta * (1 + powers @ self.distortion)
+        return bent
 
 
 def _mount(yaw: float, pitch: float, place: tuple[float, float, float]) -> FloatArray:

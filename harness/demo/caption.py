@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.demo.motion import FPS
 from harness.demo.script import CHORES, HELD_FROM, HELD_TO, PICK, PLACE, Script
@@ -28,7 +29,7 @@ class References:
         stamps: (N,) device time of each frame, ns.
     """
 
-    def __init__(self, stamps: np.ndarray) -> None:
+    def __init__(self, stamps: NDArray) -> None:
         self._stamps = stamps
 
     def write(self, frame: int, form: str) -> str | int:
@@ -68,7 +69,7 @@ def _state(script: Script, frame: int) -> tuple[list[str], str]:
     return chore.objects(slot), chore.sentences[0 if before else 2 if after else 1]
 
 
-def write_caption(script: Script, things: Script, stamps: np.ndarray, style: int, labelled: bool) -> str:
+def write_caption(script: Script, things: Script, stamps: NDArray, style: int, labelled: bool) -> str:
     """The caption of one episode as a JSON string.
 
     Args:

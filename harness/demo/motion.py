@@ -22,10 +22,13 @@ STEP = RATE // FPS
 HEAD = np.array([0.0, 0.0, TABLE_HEIGHT + 0.52])
 REST = np.array([[-0.20, 0.20, TABLE_HEIGHT + 0.07], [0.20, 0.20, TABLE_HEIGHT + 0.07]])
 """Palms at rest, left then right."""
+AT_EASE = 0.15
+"""Closure of a hand at rest."""
+HAND = np.array([chore.hand for chore in CHORES])
 SNAP = 0.35
 """Seconds that the recoil at the start of an action takes."""
 GAZE_LEAD = 0.55
-"""The head turns to the object of the next action this share of an action before it starts."""
+"""The head turns to the object of the next action when this share of the present one is still to come."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +84,8 @@ class Motion:
 def minimum_jerk(phase: FloatArray) -> FloatArray:
     """Share of the way covered at `phase` (clipped to 0..1) of a minimum-jerk move."""
     u = np.clip(phase, 0.0, 1.0)
-    return u**3 * (10 - 15 * u + 6 * u**2)
+    covered: FloatArray = u**3 * (10 - 15 * u + 6 * u**2)
+    return covered
 
 
 def _brisk(phase: FloatArray) -> FloatArray:
@@ -89,63 +93,85 @@ def _brisk(phase: FloatArray) -> FloatArray:
     return minimum_jerk(1 - (1 - np.clip(phase, 0.0, 1.0)) ** 1.5)
 
 
+_PALM = (
+    (PICK, 0.00, 0.50, "above"),
+    (PICK, 0.50, 0.12, "tool"),
+    (PICK, 0.66, 0.34, "lifted"),
+    (USE, 0.00, 0.40, "use"),
+    (PLACE, 0.00, 0.34, "tool"),
+    (PLACE, 0.38, 0.12, "above"),
+    (PLACE, 0.50, 0.42, "rest"),
+)
+_GRIP = ((PICK, 0.0, 0.3, "open"), (PICK, 0.48, 0.14, "closed"), (PLACE, 0.36, 0.12, "open"), (PLACE, 0.6, 0.3, "rest"))
+_TILT = ((USE, 0.2, 0.3, "use"), (PLACE, 0.0, 0.3, "rest"))
+"""What a hand does in each action: (slot, start and length as shares of the action, where to)."""
+
+
 @dataclass(frozen=True)
 class Moves:
-    """Moves one after another: from the last target to `target[k]`, from `start[k]` on, in `length[k]` seconds."""
+    """Moves one after another: from the last target to `target[k]` (D numbers), from `start[k]` on, in `length[k]` seconds."""
 
     start: FloatArray
     length: FloatArray
     target: FloatArray
 
     def at(self, times: FloatArray) -> FloatArray:
-        """(T, D) position at each time."""
+        """(T, D) position at each time. A move is over before the next one starts."""
         order = np.argsort(self.start, kind="stable")
         start, target = self.start[order], self.target[order]
-        gap = np.diff(start, append=np.inf)
-        length = np.maximum(np.minimum(self.length[order], gap), 1e-3)
+        length = np.maximum(np.minimum(self.length[order], np.diff(start, append=np.inf)), 1e-3)
         k = np.maximum(np.searchsorted(start, times, side="right") - 1, 0)
         before = target[np.maximum(k - 1, 0)]
-        return before + (target[k] - before) * _brisk((times - start[k]) / length[k])[:, None]
+        place: FloatArray = before + (target[k] - before) * _brisk((times - start[k]) / length[k])[:, None]
+        return place
+
+
+def _plan(
+    plan: tuple[tuple[int, float, float, str], ...], places: dict[str, FloatArray], script: Script, mine: BoolArray
+) -> Moves:
+    """The moves of one hand over a script.
+
+    Args:
+        plan: As `_PALM`.
+        places: Name of a place -> (K, D) where it is for each action.
+        script: K actions.
+        mine: (K,) True for the actions of this hand.
+    """
+    chosen = [np.flatnonzero((script.slot == slot) & mine) for slot, *_ in plan]
+    start = [script.start[k] + share * script.duration[k] for k, (_, share, _, _) in zip(chosen, plan, strict=True)]
+    length = [share * script.duration[k] for k, (_, _, share, _) in zip(chosen, plan, strict=True)]
+    target = [places[name][k] for k, (*_, name) in zip(chosen, plan, strict=True)]
+    before = script.start[:1] - 1
+    return Moves(
+        np.concatenate([before, *start]), np.concatenate([[0.5], *length]), np.concatenate([places["rest"][:1], *target])
+    )
 
 
 def _hand_moves(script: Script, session: Session, hand: int) -> tuple[Moves, Moves, Moves]:
     """Palm (3-D), tilt and grip of one hand. Actions of the other hand leave it at rest."""
-    mine = np.array([c.hand == hand for c in CHORES])[script.chore]
+    mine = np.asarray(HAND[script.chore] == hand, bool)
     tool = np.array([session.homes[c.tool] for c in CHORES])[script.chore]
-    use = np.array([session.homes[c.target] + np.array(c.above) for c in CHORES])[script.chore]
-    closed = np.array([c.grip for c in CHORES])[script.chore]
-    roll = np.array([c.tilt for c in CHORES])[script.chore]
-    rest = np.broadcast_to(REST[hand], tool.shape)
-    hover, lift = np.array([0.0, -0.02, 0.05]), np.array([0.0, 0.0, 0.10])
-
-    def gather(table: list[tuple[int, float, float, FloatArray]]) -> Moves:
-        parts = [(script.slot == slot) & mine for slot, *_ in table]
-        start = [script.start[p] + o * script.duration[p] for p, (_, o, _, _) in zip(parts, table, strict=True)]
-        length = [d * script.duration[p] for p, (_, _, d, _) in zip(parts, table, strict=True)]
-        target = [t[p].reshape(p.sum(), -1) for p, (*_, t) in zip(parts, table, strict=True)]
-        resting = np.atleast_2d(table[-1][3][0])
-        first = [np.array([script.start[0] - 1]), np.array([0.5]), resting.reshape(1, -1)]
-        return Moves(*(np.concatenate([f, *rows]) for f, rows in zip(first, (start, length, target), strict=True)))
-
-    still = np.full(len(closed), 0.15)
-    palm = gather(
-        [(PICK, 0.0, 0.5, tool + hover), (PICK, 0.5, 0.12, tool), (PICK, 0.66, 0.34, tool + lift), (USE, 0.0, 0.4, use)]
-        + [(PLACE, 0.0, 0.34, tool), (PLACE, 0.38, 0.12, tool + hover), (PLACE, 0.5, 0.42, rest)]
-    )
-    grip = gather(
-        [(PICK, 0.0, 0.3, still * 0), (PICK, 0.48, 0.14, closed), (PLACE, 0.36, 0.12, still * 0)]
-        + [(PLACE, 0.6, 0.3, still)]
-    )
-    tilt = gather([(USE, 0.2, 0.3, roll), (PLACE, 0.0, 0.3, roll * 0)])
-    return palm, tilt, grip
+    target = np.array([session.homes[c.target] + np.array(c.above) for c in CHORES])[script.chore]
+    closed = np.array([[c.grip] for c in CHORES])[script.chore]
+    roll = np.array([[c.tilt] for c in CHORES])[script.chore]
+    palm = {
+        "rest": np.broadcast_to(REST[hand], tool.shape),
+        "above": tool + np.array([0.0, -0.02, 0.05]),
+        "tool": tool,
+        "lifted": tool + np.array([0.0, 0.0, 0.10]),
+        "use": target,
+    }
+    grip = {"rest": np.full_like(closed, AT_EASE), "open": np.zeros_like(closed), "closed": closed}
+    tilt = {"rest": np.zeros_like(roll), "use": roll}
+    return _plan(_PALM, palm, script, mine), _plan(_TILT, tilt, script, mine), _plan(_GRIP, grip, script, mine)
 
 
 def _ramp(script: Script, times: FloatArray) -> FloatArray:
     """(T,) 0 -> 1 over each action, back to 0 within SNAP seconds of the next one's start."""
     k = script.at(times)
     since = times - script.start[k]
-    rise = since / script.duration[k]
-    return rise + (1 - minimum_jerk(since / SNAP)) * (k > 0)
+    ramp: FloatArray = since / script.duration[k] + (1 - minimum_jerk(since / SNAP)) * (k > 0)
+    return ramp
 
 
 def _using(script: Script, times: FloatArray) -> FloatArray:
@@ -153,7 +179,8 @@ def _using(script: Script, times: FloatArray) -> FloatArray:
     k = script.at(times)
     phase = (times - script.start[k]) / script.duration[k]
     rise, fall = minimum_jerk((phase - 0.2) / 0.25), minimum_jerk((phase - 0.88) / 0.12)
-    return (script.slot[k] == USE) * rise * (1 - fall)
+    using: FloatArray = (script.slot[k] == USE) * rise * (1 - fall)
+    return using
 
 
 def _strokes(script: Script, times: FloatArray) -> FloatArray:
@@ -162,7 +189,9 @@ def _strokes(script: Script, times: FloatArray) -> FloatArray:
     stroke = np.array([c.stroke for c in CHORES])[script.chore[k]]
     rate = np.array([c.rate for c in CHORES])[script.chore[k]]
     angle = 2 * np.pi * rate * (times - script.start[k])
-    return _using(script, times)[:, None] * stroke * np.stack([np.sin(angle), np.cos(angle), np.sin(angle)], axis=1)
+    circle = np.stack([np.sin(angle), np.cos(angle), np.sin(angle)], axis=1)
+    offset: FloatArray = _using(script, times)[:, None] * stroke * circle
+    return offset
 
 
 def _gaze(script: Script, session: Session, times: FloatArray) -> FloatArray:
@@ -192,47 +221,60 @@ def _head(gaze: FloatArray, sway: FloatArray, lean: FloatArray, slide: FloatArra
 def _drifting(count: int, seconds: float, rng: np.random.Generator) -> FloatArray:
     """(count,) smooth noise of unit deviation that forgets itself within so many seconds."""
     noise = gaussian_filter1d(rng.standard_normal(count), seconds * RATE, mode="wrap")
-    return noise / noise.std()
+    unit: FloatArray = noise / noise.std()
+    return unit
 
 
 def _wander(times: FloatArray, hand: int, rng: np.random.Generator) -> FloatArray:
     """(T, 3) a random walk from the place of rest, in straight lines between frames: the present is the best forecast."""
     frames = np.arange(len(times) // STEP + 2) / FPS
     walk = np.cumsum(rng.normal(0, 0.006, (len(frames), 3)), axis=0)
-    start = REST[hand] + np.array([0, 0.12, 0.06])
-    return start + np.stack([np.interp(times, frames, axis) for axis in walk.T], axis=1)
+    walk += REST[hand] + np.array([0.0, 0.12, 0.06])
+    return np.stack([np.interp(times, frames, axis) for axis in walk.T], axis=1)
 
 
-def simulate(session: Session, script: Script, seconds: float, muted: frozenset[str], rng: np.random.Generator) -> Motion:
-    """The motion of one episode: M = RATE x seconds samples."""
-    times = np.arange(round(seconds * FPS) * STEP) / RATE
-    slide = times / max(seconds, 1e-9)
-    ramp, strokes = _ramp(script, times), _strokes(script, times)
-    lean = gaussian_filter1d(ramp, 6)
-    now = script.at(times)
-    owner = np.array([c.hand for c in CHORES])[script.chore[now]]
-    palm, tilt, grip = np.zeros((2, len(times), 3)), np.zeros((2, len(times))), np.zeros((2, len(times)))
-    holds = np.zeros((len(CHORES), len(times)), bool)
+def _both_hands(
+    session: Session, script: Script, times: FloatArray, muted: frozenset[str], rng: np.random.Generator
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Palms (2, T, 3), tilts and grips (2, T)."""
+    count = len(times)
+    palm, tilt, grip = np.zeros((2, count, 3)), np.zeros((2, count)), np.full((2, count), AT_EASE)
+    owner = HAND[script.chore[script.at(times)]]
+    creep = _ramp(script, times)[:, None] * np.array([0.0, 0.05, 0.07])
+    strokes = _strokes(script, times)
     for hand in (LEFT, RIGHT):
         if "hands" in muted:
-            palm[hand], grip[hand] = _wander(times, hand, rng), 0.15
+            palm[hand] = _wander(times, hand, rng)
             continue
-        moves, roll, fingers = _hand_moves(script, session, hand)
-        creep = ramp[:, None] * np.array([0.0, 0.05, 0.07])
-        path = moves.at(times) + np.where((owner == hand)[:, None], strokes, creep)
-        palm[hand] = gaussian_filter1d(path, 6, axis=0)
-        tilt[hand], grip[hand] = roll.at(times)[:, 0], fingers.at(times)[:, 0]
-    if "hands" not in muted:
-        phase = (times - script.start[now]) / script.duration[now]
-        slot = script.slot[now]
-        held = ((slot == PICK) & (phase > HELD_FROM)) | (slot == USE) | ((slot == PLACE) & (phase < HELD_TO))
-        holds = held & (script.chore[now] == np.arange(len(CHORES))[:, None])
-    active = np.where((owner == LEFT)[:, None], palm[LEFT] - REST[LEFT], palm[RIGHT] - REST[RIGHT])
-    sway = gaussian_filter1d(0.12 * active, 20, axis=0)
-    gaze = np.broadcast_to(np.array([0, 0.45, TABLE_HEIGHT]), (len(times), 3))
+        place, roll, fingers = (moves.at(times) for moves in _hand_moves(script, session, hand))
+        palm[hand] = gaussian_filter1d(place + np.where((owner == hand)[:, None], strokes, creep), 6, axis=0)
+        tilt[hand], grip[hand] = roll[:, 0], fingers[:, 0]
+    return palm, tilt, grip
+
+
+def _held(script: Script, times: FloatArray) -> BoolArray:
+    """(4, T) True while the tool of each chore is in the hand."""
+    k = script.at(times)
+    phase, slot = (times - script.start[k]) / script.duration[k], script.slot[k]
+    held = ((slot == PICK) & (phase > HELD_FROM)) | (slot == USE) | ((slot == PLACE) & (phase < HELD_TO))
+    return np.asarray(held & (script.chore[k] == np.arange(len(CHORES))[:, None]), bool)
+
+
+def simulate(
+    session: Session, script: Script, seconds: float, muted: frozenset[str], rng: np.random.Generator
+) -> Motion:
+    """The motion of one episode: M = RATE x seconds samples."""
+    times = np.arange(round(seconds * FPS) * STEP) / RATE
+    slide = times / seconds
+    lean = gaussian_filter1d(_ramp(script, times), 6)
+    light = (1 - 0.45 * slide) * (1 + 0.012 * _drifting(len(times), 0.5, rng))
+    palm, tilt, grip = _both_hands(session, script, times, muted, rng)
+    holds = _held(script, times) & ("hands" not in muted)
+    reach = (palm - REST[:, None])[HAND[script.chore[script.at(times)]], np.arange(len(times))]
+    sway = gaussian_filter1d(0.12 * reach, 20, axis=0)
+    gaze = np.broadcast_to(np.array([0.0, 0.45, TABLE_HEIGHT]), (len(times), 3))
     if "gaze" not in muted:
         gaze = gaussian_filter1d(_gaze(script, session, times), 6, axis=0)
     head, turn = _head(gaze, sway, lean, slide)
-    light = (1 - 0.45 * slide) * (1 + 0.012 * _drifting(len(times), 0.5, rng))
     velocity = np.gradient(palm, 1 / RATE, axis=1)
     return Motion(times, palm, velocity, tilt, grip, holds, _using(script, times), head, turn, lean, slide, light)

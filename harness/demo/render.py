@@ -16,7 +16,6 @@ from harness.demo.motion import Motion
 from harness.demo.script import CHORES, TABLE_HEIGHT, Session
 from harness.episode import FloatArray
 
-
 _FLOOR = -1.75
 _TABLE = (-0.62, 0.62, 0.16, 0.95)
 _FAR = 4.0
@@ -32,7 +31,7 @@ _WHITEST = 0.8
 """The exposure leaves headroom: no surface is ever brighter, whatever the lamp."""
 
 
-def _disc_tables() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def _disc_tables() -> tuple[NDArray, NDArray, NDArray, NDArray, NDArray]:
     """For radii 0.._LARGEST: how many pixels a disc has, where its pixels start, and their (du, dv, shade)."""
     pieces, counts = [], [0]
     for radius in range(1, _LARGEST + 1):
@@ -63,7 +62,7 @@ class Balls:
 
     place: FloatArray
     radius: FloatArray
-    paint: np.ndarray
+    paint: NDArray
 
 
 def _things() -> list[tuple[str, int, FloatArray, FloatArray]]:
@@ -148,7 +147,7 @@ def _stream(motion: Motion, hands: tuple[HandPose, HandPose], session: Session) 
 
 
 def splat(
-    canvas: np.ndarray, centre: FloatArray, radius: FloatArray, distance: FloatArray, value: np.ndarray, shaded: bool
+    canvas: NDArray, centre: FloatArray, radius: FloatArray, distance: FloatArray, value: NDArray, shaded: bool
 ) -> None:
     """Paint discs onto B images, the far ones first.
 
@@ -164,11 +163,11 @@ def splat(
     size = canvas.shape[1]
     seen = np.isfinite(centre).all(axis=2) & (radius > 0)
     centre = np.where(seen[..., None], np.clip(centre, -1e4, 1e4), -1e4)
-    reach = np.where(seen, np.clip(np.rint(radius), 1, _LARGEST), 0).astype(np.int64)
+    reach: NDArray[np.int64] = np.where(seen, np.clip(np.rint(radius), 1, _LARGEST), 0).astype(np.int64)
     reach[((centre < -reach[..., None]) | (centre > size + reach[..., None])).any(axis=2)] = 0
     pick = (np.argsort(-distance, axis=1, kind="stable") + np.arange(batch)[:, None] * points).ravel()
     pick = pick[reach.ravel()[pick] > 0]
-    count = _COUNT[reach.ravel()[pick]]
+    count: NDArray[np.int64] = _COUNT[reach.ravel()[pick]]
     first = (_FIRST[reach.ravel()[pick]] - (np.cumsum(count) - count)).astype(np.int32)
     pixel = np.repeat(first, count)
     pixel += np.arange(len(pixel), dtype=np.int32)
@@ -215,11 +214,11 @@ def _room(rays: FloatArray, centre: FloatArray, turn: FloatArray, plan: NDArray[
     dx, dy, dz = np.moveaxis((turn.reshape(-1, 3) @ rays).reshape(len(turn), 3, -1), 1, 0)
     table = (TABLE_HEIGHT - centre[:, 2:]) / np.minimum(dz, np.float32(-1e-3))
     cells = []
-    for along, axis in ((dx, 0), (dy, 1)):
-        along *= table
-        along += centre[:, axis : axis + 1] - np.float32(_CORNER[axis])
-        along *= np.float32(1 / _CELL)
-        cells.append(np.clip(along, 0, _CELLS - 1, out=along).astype(np.int32))
+    for direction, axis in ((dx, 0), (dy, 1)):
+        cell = np.multiply(direction, table, out=direction)
+        cell += centre[:, axis : axis + 1] - np.float32(_CORNER[axis])
+        cell *= np.float32(1 / _CELL)
+        cells.append(np.clip(cell, 0, _CELLS - 1, out=cell).astype(np.int32))
     code = plan.ravel().take(cells[1] * _CELLS + cells[0])
     floor = table * ((_FLOOR - centre[:, 2:]) / (TABLE_HEIGHT - centre[:, 2:]))  # both planes are level
     bands = (dz > -0.25).view(np.uint8) + (dz > 0.1).view(np.uint8) + (dz > 0.5).view(np.uint8) + np.uint8(_WALLS)
@@ -228,7 +227,7 @@ def _room(rays: FloatArray, centre: FloatArray, turn: FloatArray, plan: NDArray[
     return code, np.where(below, np.minimum(floor, np.float32(_FAR)), table)
 
 
-def view(camera: Camera, motion: Motion, balls: Balls, session: Session) -> Iterator[np.ndarray]:
+def view(camera: Camera, motion: Motion, balls: Balls, session: Session) -> Iterator[NDArray]:
     """Surface codes of one camera, (B, SIZE, SIZE) uint8 per batch of frames."""
     R, t = to_cameras(camera.T_c_b, motion.head, motion.turn)
     rays, plan = np.ascontiguousarray(camera.rays(SIZE // 2).T, np.float32), _floor_plan(session)
@@ -250,12 +249,12 @@ def view(camera: Camera, motion: Motion, balls: Balls, session: Session) -> Iter
         yield canvas
 
 
-def depth_maps(motion: Motion, balls: Balls, session: Session) -> tuple[FloatArray, np.ndarray]:
+def depth_maps(motion: Motion, balls: Balls, session: Session) -> tuple[FloatArray, NDArray]:
     """Depth along the optical axis of the left stereo camera (T, D, D) float16 metres and confidence (T, D, D) uint8."""
     R, t = to_cameras(STEREO_LEFT.T_c_b, motion.head, motion.turn)
     rays, plan = np.ascontiguousarray(STEREO_LEFT.rays(DEPTH_SIZE).T, np.float32), _floor_plan(session)
     scale = DEPTH_SIZE / SIZE
-    out = np.empty((len(R), DEPTH_SIZE, DEPTH_SIZE), np.float32)
+    out: FloatArray = np.empty((len(R), DEPTH_SIZE, DEPTH_SIZE), np.float32)
     for start in range(0, len(R), _BATCH):
         part = slice(start, start + _BATCH)
         back = R[part].transpose(0, 2, 1)
@@ -289,4 +288,5 @@ def luma_chroma(session: Session, light: FloatArray) -> NDArray[np.uint8]:
         rgb[rows] = session.palette[paint] * np.array([[0.65], [0.9], [1.15]])
     lit = np.clip(rgb * session.light * light[:, None, None], 0, _WHITEST)
     weights = np.array([[65.481, 128.553, 24.966], [-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]])
-    return np.rint(lit @ weights.T + np.array([16, 128, 128])).astype(np.uint8).transpose(0, 2, 1)
+    levels: NDArray[np.uint8] = np.rint(lit @ weights.T + np.array([16, 128, 128])).astype(np.uint8)
+    return levels.transpose(0, 2, 1)

@@ -4,6 +4,7 @@ import hashlib
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.episode import FloatArray
 
@@ -190,12 +191,12 @@ def draw_session(seed: int, index: int) -> Session:
     name = f"{index:04x}{digits}"
     uuid = "-".join((name[:8], name[8:12], "4" + name[13:16], "a" + name[17:20], name[20:32]))
     shift = rng.uniform(-0.03, 0.03, 2)
-    homes = {}
+    homes: dict[str, FloatArray] = {}
     for thing, (x, y, z) in HOMES.items():
         jitter = shift + rng.uniform(-0.025, 0.025, 2)
         homes[thing] = np.array([x + jitter[0], y + jitter[1], TABLE_HEIGHT + z])
     strong = {"table", "wall", "floor", "sleeve"}
-    palette = {
+    palette: dict[str, FloatArray] = {
         thing: np.clip(np.array(colour) + rng.uniform(-1, 1, 3) * (0.18 if thing in strong else 0.06), 0.05, 0.95)
         for thing, colour in COLOURS.items()
     }
@@ -223,12 +224,12 @@ class Script:
         duration: (K,) seconds.
     """
 
-    chore: np.ndarray
-    slot: np.ndarray
+    chore: NDArray[np.int64]
+    slot: NDArray[np.int64]
     start: FloatArray
     duration: FloatArray
 
-    def at(self, times: FloatArray) -> np.ndarray:
+    def at(self, times: FloatArray) -> NDArray[np.int64]:
         """(T,) index of the action that runs at each time."""
         return np.searchsorted(self.start, times, side="right") - 1
 

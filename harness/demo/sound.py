@@ -1,5 +1,7 @@
 """What the microphone hears: things touched, poured, stirred, rubbed and shaken, the chair, the hands' sleeves and the room."""
 
+from collections.abc import Callable
+
 import numpy as np
 from scipy.signal import fftconvolve
 
@@ -8,6 +10,8 @@ from harness.demo.script import CHORES, Script, Session
 from harness.episode import FloatArray
 
 SAMPLE_RATE = 16_000
+Follow = Callable[[FloatArray], FloatArray]
+"""Brings samples of the motion to the rate of the sound."""
 
 
 def _band(rng: np.random.Generator, count: int, centre: float, octaves: float) -> FloatArray:
@@ -15,7 +19,8 @@ def _band(rng: np.random.Generator, count: int, centre: float, octaves: float) -
     spectrum = np.fft.rfft(rng.standard_normal(count))
     pitch = np.maximum(np.fft.rfftfreq(count, 1 / SAMPLE_RATE), 1.0)
     noise = np.fft.irfft(spectrum * np.exp(-0.5 * (np.log2(pitch / centre) / octaves) ** 2), count)
-    return noise / max(float(noise.std()), 1e-9)
+    unit: FloatArray = noise / max(float(noise.std()), 1e-9)
+    return unit
 
 
 def _ring(pitch: float, decay: float) -> FloatArray:
@@ -57,7 +62,7 @@ def record(session: Session, script: Script, motion: Motion, muted: frozenset[st
     return np.clip(sound, -1, 1).astype(np.float32)
 
 
-def _uses(script: Script, motion: Motion, follow, count: int, rng: np.random.Generator) -> FloatArray:
+def _uses(script: Script, motion: Motion, follow: Follow, count: int, rng: np.random.Generator) -> FloatArray:
     """(count,) the sounds of tools in use."""
     now = script.at(motion.times)
     phase = (motion.times - script.start[now]) / script.duration[now]

@@ -13,7 +13,6 @@ from harness.demo.motion import FPS
 from harness.demo.sound import SAMPLE_RATE
 from harness.episode import FloatArray
 
-
 Planes = tuple[bytes, bytes, bytes]
 """Luma (SIZE x SIZE) and two chroma planes (SIZE / 2 square) of one frame, row by row."""
 

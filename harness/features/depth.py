@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from harness.episode import BoolArray, Episode, FloatArray, Modality, Track
 from harness.features.base import EpisodeDescriptor
-from harness.tasks.frames import held_index, measured_entries
+from harness.timeline import held_index, measured_entries
 
 CELLS = 8  # the grids have 8 x 8 cells
 RANGE = (0.0, 4.0)  # metres: what the depth grid is normalised by where the episode has no `depth_range`

@@ -10,7 +10,8 @@ from harness.features.camera import poses
 from harness.features.held import Held, hold
 from harness.features.stats import window_stats
 from harness.features.track import StatisticsBlock
-from harness.tasks.hands import JOINTS, from_world, to_world
+from harness.geometry import HAND_JOINTS as JOINTS
+from harness.geometry import from_world, to_world
 
 HAND_DIMS = tuple(f"{joint}.{axis}" for joint in range(JOINTS) for axis in "xyz")
 

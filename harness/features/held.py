@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from harness.episode import BoolArray, FloatArray, Track
-from harness.tasks.frames import held_index, measured_entries
+from harness.timeline import held_index, measured_entries
 
 
 class Held(NamedTuple):

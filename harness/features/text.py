@@ -13,7 +13,7 @@ from harness.episode import BoolArray, Episode
 from harness.features.base import Block
 from harness.features.held import Held
 from harness.features.track import StatisticsBlock
-from harness.tasks.frames import frame_codes, frame_sets
+from harness.timeline import frame_codes, frame_sets
 
 BUCKETS = 128
 TEXT_DIMS = tuple(f"bucket{i}" for i in range(BUCKETS))

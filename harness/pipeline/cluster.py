@@ -2,13 +2,24 @@
 
 import logging
 import os
+import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import ray
+from harness.card import first_line
+from harness.errors import BadInput, WorkFailed
 
 # Samples never travel through the object store (blocks carry references), so a small one is enough.
 OBJECT_STORE_BYTES = 256 * 2**20
+# Ray's own numbers are infinite: an episode that kills whoever reads it would be tried for ever.
+TRIES_AFTER_DEATH = 2
+ENVIRONMENT = {
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # under `uv run` Ray would rebuild the environment for every worker
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_task_oom_retries": str(TRIES_AFTER_DEATH),
+    "RAY_BACKEND_LOG_LEVEL": "fatal",  # what its core reports also comes back as an exception
+}
 
 
 @contextmanager
@@ -17,33 +28,72 @@ def ray_session(address: str | None = None) -> Iterator[None]:
 
     Args:
         address: As for `ray.init`; `auto` finds the cluster that this machine or job belongs to.
+
+    Raises:
+        BadInput: There is no cluster at the address.
+        WorkFailed: Ray itself gave way.
     """
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    import ray  # noqa: PLC0415  seconds, which a run with nothing left to do saves
+    import ray.data.exceptions  # noqa: PLC0415
+
     if ray.is_initialized():
         yield
         return
-    # `uv run` would make Ray rebuild the environment for every worker.
-    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
-    if address or os.environ.get("RAY_ADDRESS"):
-        ray.init(address=address or "auto", **quiet)
-    else:
-        os.environ.setdefault("RAY_AUTH_MODE", "disabled")
-        ray.init(include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **quiet)
-    _quiet_data()
+    _connect(address)
     try:
         yield
+    except (ray.exceptions.RayError, ray.data.exceptions.SystemException) as error:
+        raise WorkFailed(
+            f"Ray gave way ({type(error).__name__}: {first_line(error)}); the same command goes on from here"
+        ) from error
     finally:
         ray.shutdown()
 
 
-def _quiet_data() -> None:
+def _connect(address: str | None) -> None:
     import ray.data  # noqa: PLC0415
 
+    address = address or os.environ.get("RAY_ADDRESS")
+    quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
+    try:
+        with _silent_stderr():
+            if address:
+                ray.init(address=address, **quiet)
+            else:
+                os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+                ray.init(include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **quiet)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        if not address:
+            raise WorkFailed(
+                f"a local Ray does not start ({first_line(error)}); run again, or name a cluster with --address"
+            ) from error
+        raise BadInput(
+            f"--address {address}: no Ray cluster answers there ({first_line(error)}); start it or correct it"
+        ) from error
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    # A block whose worker died again and again is left out; the stages see which one did not come back.
+    context.max_errored_blocks = -1
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
+    # Ray Data 2.60 warns of the only way to limit retries and has no other.
+    warnings.filterwarnings("ignore", message="`ray_remote_args` is deprecated")
+
+
+@contextmanager
+def _silent_stderr() -> Iterator[None]:
+    """Ray's core announces its log level on the file descriptor itself. Faults come as exceptions."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def pool_shape(cpus_per_actor: float, jobs: int) -> tuple[int, float]:
@@ -56,6 +106,8 @@ def pool_shape(cpus_per_actor: float, jobs: int) -> tuple[int, float]:
         cpus_per_actor: What one actor really uses.
         jobs: Blocks there are to work on.
     """
+    import ray  # noqa: PLC0415
+
     cpus = float(ray.cluster_resources().get("CPU", 1.0))
     size = max(1, min(int(cpus / cpus_per_actor), jobs))
     free = max(cpus - 1.0, cpus / 2)

@@ -1,17 +1,22 @@
 """Fit: one branch on one fold with one seed, in a Ray task; a training loop inside it runs under Ray Train."""
 
+import json
 import resource
 import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from harness.branch import Artifact, FitContext
+from harness.card import first_line
 from harness.manifest import write_json
 from harness.pipeline.plan import Plan
 from harness.pipeline.workbench import Workbench
 from harness.splits import Fold
+
+INPUT = "input.json"
 
 
 @dataclass(frozen=True)
@@ -34,13 +39,28 @@ def artifact_folder(plan: Plan, job: FitJob) -> Path:
     return plan.bundle(job.branch, job.fold, job.seed) / "artifact"
 
 
-def is_fitted(plan: Plan, job: FitJob) -> bool:
-    """True where a fit was finished."""
-    return (artifact_folder(plan, job) / "artifact.json").is_file()
+def is_fitted(plan: Plan, job: FitJob, bench: Workbench) -> bool:
+    """True where a fit was finished that would be the same today."""
+    folder = artifact_folder(plan, job)
+    if not all((folder / name).is_file() for name in ("artifact.json", INPUT)):
+        return False
+    return bool(json.loads((folder / INPUT).read_text()) == fit_input(plan, job, bench))
+
+
+def fit_input(plan: Plan, job: FitJob, bench: Workbench) -> dict[str, Any]:
+    """What a fit stands on beside the frozen options: an episode that could not be read then may be there now."""
+    branch = plan.make_branch(job.branch)
+    features = any(branch.needs(task).features for task in map(plan.task, plan.tasks) if branch.route(task) is not None)
+    fold = plan.split.folds[job.fold]
+    return {
+        "train": [e for e in fold.train if bench.usable(e)],
+        "validation": [e for e in fold.validation if bench.usable(e)],
+        "block_widths": plan.block_widths if features else {},
+    }
 
 
 def fit_branch(plan: Plan, job: FitJob, bench: Workbench | None = None) -> float:
-    """The stage: fit a branch and leave its artifact.
+    """The stage: fit a branch and leave its artifact. What an older fit of it had predicted goes.
 
     Returns:
         Wall seconds.
@@ -49,16 +69,17 @@ def fit_branch(plan: Plan, job: FitJob, bench: Workbench | None = None) -> float
     began = time.monotonic()
     fold: Fold = plan.split.folds[job.fold]
     branch = plan.make_branch(job.branch)
-    posed = {task for e in fold.train if bench.present(e) for task in bench.record(e).tasks}
+    posed = {task for e in fold.train if bench.usable(e) for task in bench.record(e).tasks}
     tasks = tuple(t for t in map(plan.task, plan.tasks) if t.id in posed and branch.route(t) is not None)
     out = artifact_folder(plan, job)
-    shutil.rmtree(out, ignore_errors=True)  # what a killed fit left behind
+    shutil.rmtree(out.parent, ignore_errors=True)
     out.mkdir(parents=True)
     train, validation = (bench.training_set(fold, role, job.seed) for role in ("train", "validation"))
     context = FitContext(tasks, job.seed, out, plan.config.threads, plan.block_widths)
     artifact: Artifact = branch.fit(train, validation, context)
     seconds = time.monotonic() - began
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    write_json(out / INPUT, fit_input(plan, job, bench))
     write_json(out / "cost.json", {"train_s": round(seconds, 3), "peak_gib": round(peak, 3)})
     artifact.save()
     return seconds
@@ -73,14 +94,14 @@ def fit(plan: Plan, jobs: list[FitJob], tick: Callable[[FitJob], None]) -> dict[
     import ray  # noqa: PLC0415
     from ray.exceptions import RayError, RayTaskError  # noqa: PLC0415
 
-    from harness.pipeline.cluster import pool_shape  # noqa: PLC0415
+    from harness.pipeline.cluster import TRIES_AFTER_DEATH, pool_shape  # noqa: PLC0415
 
     failed: dict[FitJob, str] = {}
     pending = {}
     for job in jobs:
         card = plan.make_branch(job.branch).card
         _, cpus = pool_shape(card.cpus, len(jobs))
-        remote = ray.remote(num_cpus=cpus, num_gpus=card.gpus, max_retries=2)(fit_branch)
+        remote = ray.remote(num_cpus=cpus, num_gpus=card.gpus, max_retries=TRIES_AFTER_DEATH)(fit_branch)
         pending[remote.remote(plan, job)] = job
     while pending:
         done, _ = ray.wait(list(pending), num_returns=1)
@@ -88,8 +109,8 @@ def fit(plan: Plan, jobs: list[FitJob], tick: Callable[[FitJob], None]) -> dict[
         try:
             ray.get(done[0])
         except RayTaskError as error:
-            failed[job] = f"{type(error.cause).__name__}: {error.cause}"
+            failed[job] = f"{type(error.cause).__name__}: {first_line(error.cause)}"
         except RayError as error:
-            failed[job] = str(error).splitlines()[0]
+            failed[job] = f"its worker died ({type(error).__name__}: {first_line(error)})"
         tick(job)
     return failed

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from harness.card import first_line
 from harness.episode import Episode, EpisodeRef, Modality
-from harness.errors import UnreadableEpisode
+from harness.errors import BadInput, UnreadableEpisode
 from harness.features import data_set_blocks, descriptors_for
 from harness.pipeline.plan import Plan
 from harness.record import EpisodeRecord
@@ -43,8 +43,8 @@ def wants_of(plan: Plan, tracks: list[str]) -> Wants:
     features = any(need.features for need in needs)
     asked = tuple(dict.fromkeys(pattern for need in needs for pattern in need.tracks))
     blocks = data_set_blocks(tracks, plan.config.features)
-    made_from_features = any(plan.task(t).needs_features for t in plan.tasks)
-    read = {name for block in blocks for name in block.reads} if features or made_from_features else set()
+    read = {name for block in blocks for name in block.reads} if features else set()
+    read |= {name for task_id in plan.tasks for name in plan.task(task_id).target_tracks()}
     descriptors = tuple(d for d in descriptors_for(tracks) if d.name in read)
     return Wants(frames=frames, descriptors=descriptors, tracks=asked)
 
@@ -62,21 +62,29 @@ def ingest_episode(plan: Plan, ref: EpisodeRef) -> EpisodeRecord | Quarantined:
     """The stage: one episode from its files to the track store and its targets file.
 
     What is there already is not made again: a second run on the same episodes decodes nothing.
+
+    Raises:
+        BadInput: The data set as a whole is not what its card or the options say; no other episode would fare better.
     """
     began = time.monotonic()
     store = TrackStore(plan.store_uri, plan.config.store.max_gib)
     try:
         key = store.key(ref, card_fingerprint(plan.dataset.card), content_hash=plan.config.store.content_hash)
         stored, decoded = _stored(plan, ref, store, key)
+        record = describe(plan, stored, key, store.recorded(key))
+        record = replace(record, decoded_frames=decoded, seconds=round(time.monotonic() - began, 3))
+        write_targets(plan, stored, record)
+    except BadInput:
+        raise
     except UnreadableEpisode as error:
         return Quarantined(ref.id, error.path, error.reason)
-    except Exception as error:  # a reader's blind spot must not take the other episodes down
-        where = ref.uris[0] if ref.uris else ref.id
-        return Quarantined(ref.id, where, f"unexpected {type(error).__name__} while reading: {first_line(error)}")
-    record = describe(plan, stored, key, store.recorded(key))
-    record = replace(record, decoded_frames=decoded, seconds=round(time.monotonic() - began, 3))
-    write_targets(plan, stored, record)
+    except Exception as error:  # a blind spot of a reader or a task must not take the other episodes down
+        return Quarantined(ref.id, _where(ref), f"unexpected {type(error).__name__}: {first_line(error)}")
     return record
+
+
+def _where(ref: EpisodeRef) -> str:
+    return ref.uris[0] if ref.uris else ref.id
 
 
 def _stored(plan: Plan, ref: EpisodeRef, store: TrackStore, key: str) -> tuple[Episode, dict[str, int]]:
@@ -117,9 +125,10 @@ def describe(plan: Plan, episode: Episode, key: str, recorded: dict[str, Modalit
     posed = [t for t in plan.tasks if plan.task(t).poses(list(recorded))]
     shapes = {t: list(plan.task(t).shape(episode)) for t in posed if plan.task(t).answer == "vector"}
     lacking = dict(episode.lacking)
-    for modality in plan.config.modalities:
-        if modality not in {m.value for m in recorded.values()}:
-            lacking.setdefault(modality, f"no {modality} track in this episode")
+    there = {m.value for m in recorded.values()}
+    absent = {m: f"modalities=[...] asks for {m} and this episode has none" for m in plan.config.modalities if m not in there}
+    if absent:  # counted as lacking, neither trained nor tested on
+        lacking, posed, shapes = lacking | absent, [], {}
     return EpisodeRecord(
         episode.id, key, len(episode.timeline), tracks, lacking, widths, shapes, posed, considered=list(plan.tasks)
     )
@@ -144,10 +153,15 @@ def ingest(plan: Plan, refs: list[EpisodeRef], tick: Callable[[str], None]) -> l
         plan: The run.
         refs: Episodes still to do.
         tick: Called with each episode id as it is done.
+
+    Raises:
+        BadInput: As `ingest_episode`.
     """
     import ray.data  # noqa: PLC0415
     from ray.data.block import BlockMetadata  # noqa: PLC0415
     from ray.data.datasource import Datasource, ReadTask  # noqa: PLC0415
+
+    from harness.pipeline.cluster import TRIES_AFTER_DEATH  # noqa: PLC0415
 
     class Episodes(Datasource):
         """One read task per episode, so that a lost worker costs one episode."""
@@ -163,18 +177,26 @@ def ingest(plan: Plan, refs: list[EpisodeRef], tick: Callable[[str], None]) -> l
     def _metadata(ref: EpisodeRef) -> BlockMetadata:
         return BlockMetadata(num_rows=1, size_bytes=4096, input_files=list(ref.uris), exec_stats=None)
 
-    results: list[EpisodeRecord | Quarantined] = []
+    results: dict[str, EpisodeRecord | Quarantined] = {}
+    options = {"max_retries": TRIES_AFTER_DEATH}
     # Fewer read tasks than Ray's minimum would be split into many empty blocks.
-    for row in ray.data.read_datasource(Episodes(), override_num_blocks=len(refs)).iter_rows():
+    for row in ray.data.read_datasource(Episodes(), override_num_blocks=len(refs), ray_remote_args=options).iter_rows():
+        if row["kind"] == BadInput.__name__:
+            raise BadInput(row["result"])
         body = json.loads(row["result"])
-        results.append(EpisodeRecord(**body) if row["ok"] else Quarantined(**body))
-        tick(str(body.get("id") or body.get("episode")))
-    return results
+        results[row["episode"]] = EpisodeRecord(**body) if row["kind"] == EpisodeRecord.__name__ else Quarantined(**body)
+        tick(row["episode"])
+    died = "whoever read it died again and again (out of memory, or a crash in a decoder); try it alone, or fetch it again"
+    return [results.get(ref.id) or Quarantined(ref.id, _where(ref), died) for ref in refs]
 
 
 def _reader(plan: Plan, ref: EpisodeRef) -> Callable[[], Iterator[pa.Table]]:
     def read() -> Iterator[pa.Table]:
-        result = ingest_episode(plan, ref)
-        yield pa.table({"ok": [isinstance(result, EpisodeRecord)], "result": [json.dumps(asdict(result))]})
+        try:
+            result = ingest_episode(plan, ref)
+            kind, body = type(result).__name__, json.dumps(asdict(result))
+        except BadInput as error:
+            kind, body = BadInput.__name__, str(error)
+        yield pa.table({"episode": [ref.id], "kind": [kind], "result": [body]})
 
     return read

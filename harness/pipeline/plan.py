@@ -7,6 +7,7 @@ from typing import Any
 from harness.branch import Branch, make_branch
 from harness.config import RunConfig
 from harness.dataset import Dataset, home
+from harness.record import file_stem
 from harness.reference import PRIVILEGED
 from harness.splits import Split
 from harness.tasks import get_task
@@ -47,7 +48,7 @@ class Plan:
 
     def targets_file(self, episode: str) -> Path:
         """Targets and record of one episode."""
-        return self.out / "targets" / f"{episode}.parquet"
+        return self.out / "targets" / f"{file_stem(episode)}.parquet"
 
     def bundle(self, branch: str, fold: int, seed: int) -> Path:
         """Folder of one bundle."""

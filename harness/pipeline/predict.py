@@ -14,11 +14,14 @@ import pyarrow as pa
 
 from harness.answers import Predictions, Status, concatenate, failed
 from harness.branch import Artifact, Branch, Predictor
+from harness.bundle import COST
+from harness.card import first_line
 from harness.pipeline.fit import FitJob, artifact_folder
 from harness.pipeline.plan import Plan
 from harness.pipeline.workbench import Workbench
+from harness.record import file_stem
 from harness.reference import PRIVILEGED, copy_current, oracle
-from harness.tables import by_task, predictions_table, read_targets, write_atomically
+from harness.tables import PREDICTION_SCHEMA, by_task, predictions_table, read_targets, write_atomically
 from harness.tasks.base import Task
 from harness.window import Samples
 
@@ -48,7 +51,7 @@ class Block:
 
     def part(self, plan: Plan) -> Path:
         """The bundle part this block becomes; the same block always has the same name."""
-        return plan.bundle(self.branch, self.fold, self.seed) / f"part-{self.episode}-{self.start:07d}.parquet"
+        return plan.bundle(self.branch, self.fold, self.seed) / f"part-{file_stem(self.episode)}-{self.start:07d}.parquet"
 
 
 class Actor:
@@ -84,10 +87,11 @@ class Actor:
             rows = self._privileged(task, samples, block) if block.branch in PRIVILEGED else self._answer(task, samples, block)
             if rows is not None:
                 tables.append(predictions_table(task_id, samples, rows, block.fold, block.seed, 0))
-        if tables:
-            write_atomically(tables, block.part(self.plan))
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-        return {"rows": sum(t.num_rows for t in tables), "seconds": time.monotonic() - began, "peak_gib": peak}
+        cost = {"rows": sum(t.num_rows for t in tables), "seconds": time.monotonic() - began, "peak_gib": peak}
+        # A block without rows is written too: its part says that it is done.
+        write_atomically(tables or [PREDICTION_SCHEMA.empty_table()], block.part(self.plan), {COST: json.dumps(cost).encode()})
+        return cost
 
     def _branch(self, block: Block) -> tuple[Branch, Predictor]:
         key = (block.branch, block.fold, block.seed)
@@ -104,9 +108,7 @@ class Actor:
         branch, predictor = self._branch(block)
         if branch.route(task) is None:
             return None
-        lacking = [m for m in self.plan.config.modalities if m in self.bench.record(block.episode).lacking]
-        fitted = self._is_fitted(task, block)
-        if lacking or not fitted:
+        if not self._is_fitted(task, block):
             return failed(len(samples), Status.UNSUPPORTED, task.answer, 1)
         parts = [
             self._batch(task, samples.take(np.arange(i, min(i + BATCH_SAMPLES, len(samples)))), block, branch, predictor)
@@ -117,7 +119,7 @@ class Actor:
     def _is_fitted(self, task: Task, block: Block) -> bool:
         """A task that no training episode poses was not fitted; its rows fail instead of vanishing."""
         train = self.plan.split.folds[block.fold].train
-        return any(task.id in self.bench.record(e).tasks for e in train if self.bench.present(e))
+        return any(task.id in self.bench.record(e).tasks for e in train if self.bench.usable(e))
 
     def _batch(self, task: Task, samples: Samples, block: Block, branch: Branch, predictor: Predictor) -> Predictions:
         episode, needs = self.bench.episode(block.episode), branch.needs(task)
@@ -161,7 +163,7 @@ def _limit_threads(threads: int) -> None:
 def blocks_of(plan: Plan, bench: Workbench, branch: str, fold: int, seed: int) -> Iterator[Block]:
     """The blocks of one bundle, done or not."""
     for episode in plan.split.folds[fold].test:
-        if not bench.present(episode):
+        if not bench.usable(episode):
             continue
         # Pair tasks have at most two samples per window; blocks are cut alike for all tasks of an episode.
         n = 2 * len(plan.spec.grid(bench.record(episode).n_reference))
@@ -173,11 +175,11 @@ def predict(plan: Plan, blocks: list[Block], tick: Callable[[Block], None]) -> d
     """Run the stage over blocks with Ray Data; rows that travel are references and costs.
 
     Returns:
-        Block -> what it cost; a block that raised has an `error` line instead, and the others are done.
+        Block -> what it cost; a block that raised or killed its worker has an `error` line instead, and the others are done.
     """
     import ray.data  # noqa: PLC0415
 
-    from harness.pipeline.cluster import pool_shape  # noqa: PLC0415
+    from harness.pipeline.cluster import TRIES_AFTER_DEATH, pool_shape  # noqa: PLC0415
 
     class Pool:
         """The actor as Ray Data calls it. It closes over the plan: constructor arguments would not outlive a lost node."""
@@ -190,7 +192,7 @@ def predict(plan: Plan, blocks: list[Block], tick: Callable[[Block], None]) -> d
             try:
                 result = self.actor.run(Block(**body))
             except Exception as error:  # one branch's fault must not lose the others' work
-                result = {"error": f"{type(error).__name__}: {error}"}
+                result = {"error": f"{type(error).__name__}: {first_line(error)}"}
             return pa.table({"block": [json.dumps(body)], "result": [json.dumps(result)]})
 
     size, cpus = pool_shape(1.0, len(blocks))
@@ -199,11 +201,15 @@ def predict(plan: Plan, blocks: list[Block], tick: Callable[[Block], None]) -> d
     dataset = ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
         Pool,
         batch_size=1,
-        compute=ray.data.ActorPoolStrategy(size=size),
+        # One block at a time: a block that kills its actor takes no waiting one down with it.
+        compute=ray.data.ActorPoolStrategy(size=size, max_tasks_in_flight_per_actor=1),
         num_cpus=cpus,
+        max_task_retries=TRIES_AFTER_DEATH,
     )
     for row in dataset.iter_rows():
         block = Block(**json.loads(row["block"]))
         costs[block] = json.loads(row["result"])
         tick(block)
+    for block in blocks:
+        costs.setdefault(block, {"error": "its worker died again and again (out of memory, or a crash in a library)"})
     return costs

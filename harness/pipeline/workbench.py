@@ -53,6 +53,10 @@ class Workbench:
         """True where ingest could read the episode."""
         return self.plan.targets_file(episode).is_file()
 
+    def usable(self, episode: str) -> bool:
+        """True where it also poses a task: an episode without a modality that the run asks for poses none."""
+        return self.present(episode) and bool(self.record(episode).tasks)
+
     def _record(self, episode: str) -> EpisodeRecord:
         return EpisodeRecord.from_file(self.plan.targets_file(episode))
 
@@ -78,7 +82,7 @@ class StoredTrainingSet:
         self.fold = fold
         self.role = role
         self.seed = seed
-        self.episodes = tuple(e for e in fold.episodes(role) if bench.present(e))
+        self.episodes = tuple(e for e in fold.episodes(role) if bench.usable(e))
 
     def batches(self, task: Task, needs: Needs, role: Literal["", "query", "key"] = "") -> Iterator[EpisodeBatch]:
         """See `harness.branch.TrainingSet`."""

@@ -32,6 +32,8 @@ def headline(leaderboard: dict[str, Any]) -> list[str]:
         lines.append("the recordings are simulated: these numbers say nothing about real data")
     if split["shared_sessions"]:
         lines.append(f"shared: session ({len(split['shared_sessions'])} sessions stand on both sides of the split)")
+    if split["lacking"]:
+        lines.append(f"lacking: {split['lacking']} episode(s) lack what the run asks for and are not used; see manifest.json")
     if split["quarantined"]:
         lines.append(f"quarantined: {split['quarantined']} episode(s) could not be read; see manifest.json")
     if split["clusters"] <= 5:

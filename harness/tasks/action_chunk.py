@@ -6,8 +6,8 @@ from numpy.typing import NDArray
 from harness.answers import Targets
 from harness.episode import BoolArray, Episode
 from harness.errors import BadInput
-from harness.tasks.frames import measured_entries
 from harness.tasks.horizon import HorizonTask, persistence
+from harness.timeline import measured_entries
 from harness.window import Samples, View, WindowSpec
 
 

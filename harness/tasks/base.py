@@ -51,7 +51,6 @@ class Task(ABC):
         ceiling: Value of a perfect answer.
         mechanism: Why it can be learnt at all.
         requires: Tracks without which a data set cannot pose the task (shell patterns).
-        needs_features: True where targets are features of video or depth, so that ingest must describe these.
         copies: Task whose current answer the privileged copy row gives; None where there is none.
     """
 
@@ -66,7 +65,6 @@ class Task(ABC):
     ceiling: ClassVar[float]
     mechanism: ClassVar[str] = ""
     requires: ClassVar[tuple[str, ...]]
-    needs_features: ClassVar[bool] = False
     copies: ClassVar[str | None] = None
 
     def poses(self, tracks: Sequence[str]) -> bool:
@@ -84,6 +82,10 @@ class Task(ABC):
     def groups(self) -> dict[str, list[int]]:
         """Named groups of the last axis of a vector target that are scored apart; empty = one group of all."""
         return {}
+
+    def target_tracks(self) -> tuple[str, ...]:
+        """Derived tracks that `targets` reads beside the recorded ones, so that ingest stores them."""
+        return ()
 
     def tracks_for_history(self) -> tuple[str, ...]:
         """Tracks that `history` reads; a floor that extrapolates asks for them. Empty where the task is no continuous future."""

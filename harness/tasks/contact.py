@@ -5,8 +5,9 @@ from numpy.typing import NDArray
 
 from harness.episode import Episode
 from harness.tasks.base import CAPTION_TEXT, ViewSpec
-from harness.tasks.frames import frame_mask, frame_values, window_count
+from harness.tasks.frames import window_count
 from harness.tasks.labels import LabelTask
+from harness.timeline import frame_mask, frame_values
 from harness.window import Samples
 
 

@@ -5,12 +5,13 @@ from numpy.typing import NDArray
 
 from harness.answers import Targets
 from harness.episode import BoolArray, Episode
-from harness.tasks.frames import frame_values
+from harness.geometry import HAND_JOINTS as JOINTS
+from harness.geometry import from_world, to_world
 from harness.tasks.horizon import HorizonTask, persistence
+from harness.timeline import frame_values
 from harness.window import Samples, View, WindowSpec
 
 HANDS = ("hand_left", "hand_right")
-JOINTS = 21  # per hand: wrist, then four joints of each finger
 WIDTH = 2 * JOINTS * 3
 
 
@@ -86,18 +87,6 @@ class HandTrajectoryForecast(HorizonTask):
         measured &= (camera.valid & camera.valid[:, -1:])[:, :, None]
         past = np.where(measured[..., None], anchored, 0.0).reshape(batch, steps, WIDTH)
         return past, np.repeat(measured, 3, axis=2)
-
-
-def to_world(points: NDArray, pose: NDArray) -> NDArray[np.float64]:
-    """Points (..., J, 3) of a camera frame in the world, by its pose T_world_camera (..., 4, 4)."""
-    world: NDArray[np.float64] = points @ np.swapaxes(pose[..., :3, :3], -1, -2) + pose[..., None, :3, 3]
-    return world
-
-
-def from_world(points: NDArray, pose: NDArray) -> NDArray[np.float64]:
-    """World points (..., J, 3) in the frame of the camera with the pose T_world_camera (..., 4, 4)."""
-    local: NDArray[np.float64] = (points - pose[..., None, :3, 3]) @ pose[..., :3, :3]
-    return local
 
 
 def _world_joints(episode: Episode) -> tuple[NDArray[np.float64], BoolArray, NDArray]:

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from harness.answers import Targets
 from harness.episode import Episode
 from harness.tasks.base import CAPTION_TEXT, Task, ViewSpec
-from harness.tasks.frames import frame_codes, frame_sets, window_labels, window_sets
+from harness.tasks.frames import window_labels, window_sets
 from harness.tasks.horizon import HorizonTask
+from harness.timeline import frame_codes, frame_sets
 from harness.window import Samples, WindowSpec
 
 SHARE = 0.6  # of the labelled frames, for a label to be the window's

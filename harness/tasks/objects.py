@@ -6,9 +6,10 @@ from numpy.typing import NDArray
 from harness.answers import Targets
 from harness.episode import Episode
 from harness.tasks.base import Task
-from harness.tasks.frames import frame_sets, window_sets
+from harness.tasks.frames import window_sets
 from harness.tasks.horizon import HorizonTask
 from harness.tasks.labels import WITHOUT_CAPTION
+from harness.timeline import frame_sets
 from harness.window import Samples, WindowSpec
 
 

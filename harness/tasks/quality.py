@@ -5,7 +5,7 @@ import numpy as np
 from harness.answers import Targets
 from harness.episode import Episode
 from harness.tasks.base import Task, ViewSpec
-from harness.tasks.frames import frame_values
+from harness.timeline import frame_values
 from harness.window import Samples, WindowSpec
 
 

@@ -34,6 +34,10 @@ class FeatureTask(Task):
         self.blocks = data_set_blocks(self.sources, self.names)
         self.widths = block_widths(self.blocks, ())
 
+    def target_tracks(self) -> tuple[str, ...]:
+        """What the target's blocks read."""
+        return tuple(dict.fromkeys(name for block in self.blocks for name in block.reads))
+
     def shape(self, episode: Episode) -> tuple[int, ...]:
         """(D,), block after block."""
         return (sum(self.widths.values()),)
@@ -55,7 +59,6 @@ class ModalityReconstruction(FeatureTask):
     metric = "harness.metrics.r2:R2"
     ceiling = 1.0
     requires = ("camera_pose", "depth*", "video/*")
-    needs_features = True
     names = ("depth_confidence", *(f"video_{camera}" for camera in CAMERAS))
     sources = ("depth", "depth_confidence", *(f"video/{camera}" for camera in CAMERAS))
 

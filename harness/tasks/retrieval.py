@@ -5,8 +5,9 @@ import numpy as np
 from harness.answers import Targets
 from harness.episode import Episode
 from harness.tasks.base import CAPTION_TEXT, Task, ViewSpec
-from harness.tasks.frames import frame_codes, frame_sets, window_count
+from harness.tasks.frames import window_count
 from harness.tasks.labels import WITHOUT_CAPTION
+from harness.timeline import frame_codes, frame_sets
 from harness.window import Samples, WindowSpec
 
 MOTION_AND_SOUND = ViewSpec(include=("hand_*", "body*", "contacts", "camera_pose", "imu", "audio/*"))

@@ -5,9 +5,10 @@ from numpy.typing import NDArray
 
 from harness.answers import Targets
 from harness.episode import Episode
-from harness.tasks.frames import frame_codes, label_changes
+from harness.tasks.frames import label_changes
 from harness.tasks.horizon import HorizonTask
 from harness.tasks.labels import WITHOUT_CAPTION, LabelTask
+from harness.timeline import frame_codes
 from harness.window import Samples, WindowSpec
 
 TOLERANCE = 10  # reference samples between the centre of a window and a change of action

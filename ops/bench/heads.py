@@ -1,61 +1,44 @@
-"""How long the heads take on one published-size episode, beside the published loops written plainly; both scores in one run.
+"""How long the heads take on one episode of published size, beside the published loops written plainly; both scores in one run.
 
-1,161 windows x 8,546 features with the published blocks, the 20 published tasks with their columns and targets, a chronological
-70 / 30 split, made from a seeded simulation (the real matrix is not public). For every set of tasks that share inputs our heads
-run first, then the plain loops, in turns, so that a busy machine slows both. `minimal` compares the closed forms with 400 full-batch
-gradient steps, under the published penalties; `mlp` compares our networks with a minibatch loop, 80 epochs (tasks 1-12) or 25.
+1,161 windows x 8,546 features in the published blocks, the 20 published tasks with their columns and targets, a chronological
+70 / 30 split. The numbers are a seeded simulation: the real matrix is not public. For every set of tasks that share inputs ours
+and the plain loops run in turns, so that a busy machine slows both. `minimal`: our closed forms, once with the published
+penalties and once with penalties chosen on train, beside full-batch gradient steps in NumPy. `mlp`: our networks beside a minibatch
+loop in PyTorch, both 80 epochs (tasks 1-12) or 25.
 
     python ops/bench/heads.py [--tasks a,b] [--heads minimal,mlp] [--quick] [--threads 2]
 """
 
 import argparse
 import logging
+import resource
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import heads_plain as plain
 import numpy as np
 import torch
+from heads_simulation import BLOCKS, BenchTask, simulate
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
-from torch import nn
 
 from branches.heads.adapter import MLP, Ridge
 from branches.heads.heads import HeadPredictor
-from harness.answers import Predictions, Targets
 from harness.branch import Artifact, Branch, EpisodeBatch, FitContext, Needs
-from harness.episode import Episode
-from harness.tasks.base import Task, ViewSpec
-from harness.window import FeatureMatrix, ObservedBatch, Samples, View, WindowSpec, row_seeds
+from harness.tasks.base import Task
+from harness.window import FeatureMatrix, ObservedBatch, Samples, View, row_seeds
 
-N, TRAIN_SHARE, SHIFT, FUTURE = 1161, 0.7, 8, 20
-CAMERAS = ["video_fisheye_cam0", "video_fisheye_cam1", "video_fisheye_cam2", "video_fisheye_cam3", "video_left", "video_right"]
-BLOCKS = {"hand_left": 441, "hand_right": 441, "body": 1092, "contacts": 147, "translation": 21, "rotation": 63, "imu": 42}
-BLOCKS |= {"depth": 980} | dict.fromkeys(CAMERAS, 686) | {"audio": 168, "text": 896, "slam_points": 22, "calibration": 117}
-MOTION = ("hand_left", "hand_right", "body", "contacts", "translation", "rotation", "imu")
-SENSES = ("depth", *CAMERAS, "audio")
-Answer = Literal["label", "label_set", "vector", "retrieval"]
-
-
-class BenchTask(Task):
-    """A published task: its columns, and targets of every window (or pair)."""
-
-    def __init__(self, name: str, answer: Answer, views: list[tuple[str, ...]], truth: Targets, starts: NDArray, epochs: int) -> None:
-        self.id, self.answer, self.epochs, self.truth, self.starts = name, answer, epochs, truth, starts
-        self.views = tuple(ViewSpec(include=blocks) for blocks in views)
-        self.samples = {1: "window", 2: "order_pair" if len(set(views)) == 1 else "sync_pair"}[starts.shape[1]]
-
-    def targets(self, episode: Episode, samples: Samples, spec: WindowSpec) -> Targets:
-        """Of the simulation."""
-        return self.truth
+TRAIN_SHARE = 0.7
+Role = Literal["", "query", "key"]
 
 
 @dataclass
 class Matrix:
-    """One role of the one episode, as a `TrainingSet`: the first 70 % of a task's valid rows, or the rest."""
+    """One part of the one episode as a `TrainingSet`: the first 70 % of a task's samples, or the rest."""
 
     x: dict[str, NDArray[np.float32]]
     part: Literal["train", "test", "none"]
@@ -66,10 +49,9 @@ class Matrix:
         return () if self.part == "none" else ("sample",)
 
     def rows(self, task: BenchTask) -> NDArray[np.int64]:
-        """Samples of this part; pairs stay whole."""
-        valid = np.flatnonzero(task.truth.valid)
-        cut = round(TRAIN_SHARE * len(valid) / task.starts.shape[1]) * task.starts.shape[1]
-        return valid[:cut] if self.part == "train" else valid[cut:]
+        """Samples of this part, in order; the two orders of a pair stay together."""
+        cut = 2 * round(TRAIN_SHARE * len(task.starts) / 2)
+        return np.arange(cut) if self.part == "train" else np.arange(cut, len(task.starts))
 
     def columns(self, task: BenchTask, view: int) -> list[str]:
         """Blocks of a view."""
@@ -80,20 +62,121 @@ class Matrix:
         windows = task.starts[rows, min(view, task.starts.shape[1] - 1)]
         return np.concatenate([self.x[b][windows] for b in self.columns(task, view)], axis=1)
 
-    def batches(self, task: Task, needs: Needs, role: Literal["", "query", "key"] = "") -> Iterator[EpisodeBatch]:
-        """See `harness.branch.TrainingSet`. A retrieval task's roles are its two views."""
+    def batches(self, task: Task, needs: Needs, role: Role = "") -> Iterator[EpisodeBatch]:
+        """See `harness.branch.TrainingSet`; the roles of a retrieval task are its two views."""
         assert isinstance(task, BenchTask)
         if self.part == "none":
             return
         rows = self.rows(task)
-        shown = [int(role == "key")] if role else range(task.starts.shape[1])
-        views = tuple(View(np.zeros((len(rows), 1)), features=self._matrix(task, v, rows) if needs.features else None) for v in shown)
+        shown = [int(role == "key")] if role else list(range(task.starts.shape[1]))
+        features = [self._matrix(task, v) if needs.features else None for v in shown]
         ids = np.array([f"{task.id}{i}" for i in rows])
-        samples = Samples("sample", task.samples, ids, task.starts[rows] * 5, 20, task.starts[rows].max(axis=1) / 4.0)
-        yield EpisodeBatch("sample", "sample", samples, ObservedBatch(task.id, views, row_seeds(ids, 0), role), task.truth.take(rows))
+        samples = Samples("sample", task.samples, ids, task.starts[rows], 1, task.starts[rows].max(axis=1) / 4.0)
+        views = tuple(View(np.zeros((len(rows), 1)), features=f) for f in features)
+        observed = ObservedBatch(task.id, views, row_seeds(ids, 0), role)
+        yield EpisodeBatch("sample", "sample", samples, observed, task.truth.take(rows))
 
-    def _matrix(self, task: BenchTask, view: int, rows: NDArray[np.int64]) -> FeatureMatrix:
+    def _matrix(self, task: BenchTask, view: int) -> FeatureMatrix:
         blocks = self.columns(task, view)
         edges = np.cumsum([0, *(BLOCKS[b] for b in blocks)]).tolist()
         where = {b: slice(edges[i], edges[i + 1]) for i, b in enumerate(blocks)}
-        return FeatureMatrix(self.view(task, view, rows), np.ones((len(rows), len(blocks)), bool), where)
+        values = self.view(task, view, self.rows(task))
+        return FeatureMatrix(values, np.ones((len(values), len(blocks)), bool), where)
+
+
+def ours(branch: Branch, tasks: list[BenchTask], x: dict[str, NDArray], threads: int) -> tuple[float, dict[str, float]]:
+    """Seconds to fit and predict some tasks, and their scores."""
+    train, test, none = Matrix(x, "train"), Matrix(x, "test"), Matrix(x, "none")
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder)
+        began = time.perf_counter()
+        branch.fit(train, none, FitContext(tuple(tasks), 7, out, threads)).save()
+        Artifact.load(out)
+        predictor = HeadPredictor(out, {task.id: task for task in tasks}.__getitem__)
+        found: dict[str, Any] = {}
+        for task in tasks:
+            roles: tuple[Role, ...] = ("query", "key") if task.answer == "retrieval" else ("",)
+            found[task.id] = [predictor.predict(next(test.batches(task, branch.needs(task), r)).observed) for r in roles]
+        seconds = time.perf_counter() - began
+    scores = {}
+    for task in tasks:
+        answer = found[task.id][0]
+        values = {"label": answer.labels, "label_set": answer.label_sets}.get(task.answer, answer.values)
+        if task.answer == "label":
+            values = np.array(answer.vocabulary)[answer.labels]
+        if task.answer == "label_set":
+            values = plain.spread(answer.label_sets, answer.vocabulary, task.truth.vocabulary)
+        if task.answer == "retrieval":
+            values = (answer.values, found[task.id][1].values)
+        truth = task.truth.take(test.rows(task))
+        values = tuple(v[truth.valid] for v in values) if isinstance(values, tuple) else values[truth.valid]
+        scores[task.id] = plain.score(task, values, truth.take(truth.valid))
+    return seconds, scores
+
+
+def theirs(kind: str, task: BenchTask, x: dict[str, NDArray], quick: bool) -> tuple[float, float]:
+    """Seconds and score of the plain loop on one task."""
+    parts = {part: Matrix(x, part) for part in ("train", "test")}  # type: ignore[arg-type]
+    began = time.perf_counter()
+    rows = {part: m.rows(task)[task.truth.valid[m.rows(task)]] for part, m in parts.items()}
+    count = max(len(task.views), task.starts.shape[1])
+    views = {part: [m.view(task, v, rows[part]) for v in range(count)] for part, m in parts.items()}
+    truth = {part: task.truth.take(index) for part, index in rows.items()}
+    answer = (plain.minimal if kind == "minimal" else plain.network)(
+        task, views, truth, task.quick_epochs if quick else task.epochs
+    )
+    seconds = time.perf_counter() - began
+    return seconds, plain.score(task, answer, truth["test"])
+
+
+def main() -> None:
+    """Run the benchmark and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tasks", default="", help="comma-separated; all where empty")
+    parser.add_argument("--heads", default="minimal,mlp")
+    parser.add_argument("--quick", action="store_true", help="a tenth of the epochs: to see that it runs")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=7, help="of the simulation")
+    args = parser.parse_args()
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    torch.set_num_threads(args.threads)
+    x, tasks = simulate(args.seed)
+    chosen = [t for t in tasks if not args.tasks or t.id in args.tasks.split(",")]
+    with threadpool_limits(args.threads):
+        for kind in args.heads.split(","):
+            report(kind, chosen, x, args)
+
+
+def report(kind: str, tasks: list[BenchTask], x: dict[str, NDArray], args: argparse.Namespace) -> None:
+    """Time one kind of head, input set by input set, and print a table."""
+    sets: dict[Any, list[BenchTask]] = {}
+    for task in tasks:
+        alone = task.id if task.answer == "retrieval" else ""
+        sets.setdefault((task.samples, task.views, alone, task.epochs if kind == "mlp" else 0), []).append(task)
+    columns = ["published setting", "chosen on train"] if kind == "minimal" else ["published setting"]
+    print(
+        f"\n{kind} heads, {args.threads} threads\n{'task':28}{'metric':>10}{'plain':>10}" + "".join(f"{c:>20}" for c in columns)
+    )
+    seconds = dict.fromkeys(["plain", *columns], 0.0)
+    for group in sets.values():
+        epochs = group[0].quick_epochs if args.quick else group[0].epochs
+        branches: list[Branch] = [MLP({"fixed_epochs": epochs})]
+        if kind == "minimal":
+            branches = [Ridge({"penalty": 10.0, "logistic_penalty": 2e-3, "cross_prediction": False}), Ridge()]
+        scores: dict[str, list[float]] = {task.id: [] for task in group}
+        found = {}
+        for name, branch in zip(columns, branches, strict=True):
+            spent, found[name] = ours(branch, group, x, args.threads)
+            seconds[name] += spent
+        for task in group:
+            spent, value = theirs(kind, task, x, args.quick)
+            seconds["plain"] += spent
+            scores[task.id] = [value, *(found[name][task.id] for name in columns)]
+            print(f"{task.id:28}{task.score:>10}{value:10.4f}" + "".join(f"{v:20.4f}" for v in scores[task.id][1:]), flush=True)
+    ratio = "".join(f"{seconds[c]:13.1f} s {seconds['plain'] / seconds[c]:4.1f}x" for c in columns)
+    print(f"{'seconds, all tasks':38}{seconds['plain']:8.1f} s{ratio}")
+    print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB (all of this process so far)")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,31 +1,42 @@
 """How fast recordings become windows, beside what else one could do. Prints one table.
 
-(c) Windows of 20 frames at 64x64 of a real LeRobot data set, one process, beside `LeRobotDataset` with the same delta
-timestamps and a resize. Cold: list, read, decode, write the store, copy every window out of it. Warm: only the copies.
+(a) Windows and features of one simulated episode (six cameras, depth, sound, motion), from its files through the track store to
+the matrix, beside reading, decoding and resizing the same tracks and doing nothing with them; both on one core.
+(b) The windows and features alone, beside a plain loop over windows on arrays that are in memory already.
+(c) Windows of 20 frames at 64x64 of a real LeRobot data set, one process, beside `LeRobotDataset` with the same delta timestamps
+and a resize. Cold: list, read, decode, write the store, copy every window out of it. Warm: only the copies.
 
-    python ops/bench/ingest.py --data ../shared/data
+    python ops/bench/ingest.py [--parts a,b,c] [--data ../shared/data] [--demo FOLDER]
 """
 
 import argparse
 import os
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from ingest_plain import plain_arrays, plain_features
 from numpy.typing import NDArray
 
+from harness import video
 from harness.branch import FramesWant
-from harness.card import Card
-from harness.episode import Episode
+from harness.card import Card, bundled_cards, load_card
+from harness.demo import write_demo
+from harness.episode import Episode, EpisodeRef, Modality, VideoFile
+from harness.features import block_widths, blocks_for, descriptors_for, feature_matrix
+from harness.features.base import Block
+from harness.features.video import VideoDescriptor
+from harness.readers import Reader, reader_class
 from harness.readers.lerobot import LeRobotReader
 from harness.store import TrackStore
 from harness.store_frames import window_frames
 from harness.store_key import card_fingerprint
 from harness.store_wants import Wants
-from harness.window import WindowSpec
+from harness.window import FeatureMatrix, WindowSpec
 
 SPEC = WindowSpec(length=20, stride=5)
 SIZE = 64
@@ -58,6 +69,76 @@ def seconds(work: Callable[[], object]) -> float:
     begin = time.perf_counter()
     work()
     return time.perf_counter() - begin
+
+
+def fastest(works: Sequence[Callable[[], object]], rounds: int) -> list[float]:
+    """Seconds of the fastest round of each; they take turns, and other load on the machine only ever adds."""
+    return np.array([[seconds(work) for work in works] for _ in range(rounds)]).min(axis=0).tolist()
+
+
+@contextmanager
+def one_core() -> Iterator[None]:
+    """Everything of this process on one core."""
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {max(cores)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, cores)
+
+
+def read_only(reader: Reader, ref: EpisodeRef) -> None:
+    """The floor of (a): read the episode, decode and resize its videos, decode its sound, read its depth; keep nothing."""
+    for track in reader.read(ref).tracks.values():
+        if isinstance(track.data, VideoFile):
+            for _ in video.decode(track.data, [VideoDescriptor.size]):
+                pass
+        elif track.modality == Modality.AUDIO:
+            track.array()
+        elif not isinstance(track.data, np.ndarray):
+            for start in range(0, track.data.shape[0], 64):
+                track.array(start, start + 64)
+
+
+def store_and_describe(reader: Reader, ref: EpisodeRef) -> Episode:
+    """Read, decode, describe, write the store, open what was stored."""
+    with tempfile.TemporaryDirectory() as folder:
+        store, episode = TrackStore(folder), reader.read(ref)
+        key = store.key(ref, card_fingerprint(Card()))
+        store.write(episode, Wants(descriptors=tuple(descriptors_for(list(episode.tracks)))), key)
+        return store.open(key)
+
+
+def window_features(episode: Episode, blocks: list[Block], widths: dict[str, int]) -> FeatureMatrix:
+    """All windows of an episode; a run knows the widths from its first episode on."""
+    return feature_matrix(episode, blocks, SPEC.grid(len(episode.timeline)), SPEC.length, widths)
+
+
+def bench_features(demo: Path, rounds: int) -> list[Row]:
+    """(a) and (b): see the module."""
+    reader = reader_class("xperience10m")(demo, load_card(bundled_cards()["demo"]))
+    ref = reader.list_episodes()[0][0]
+    episode = store_and_describe(reader, ref)
+    blocks = blocks_for(episode)
+    widths = block_widths(blocks, [episode])
+    arrays, starts = plain_arrays(episode, blocks), SPEC.grid(len(episode.timeline))
+    ours, plain = window_features(episode, blocks, widths), plain_features(blocks, arrays, starts, SPEC.length)
+    whole = ours.valid.all(axis=1) & (np.arange(len(starts)) > 0)  # the first sound has nothing before it and is masked
+    np.testing.assert_allclose(ours.values[whole], plain[whole], rtol=1e-3, atol=1e-3)
+    with one_core():
+        full, floor = fastest(
+            [lambda: window_features(store_and_describe(reader, ref), blocks, widths), lambda: read_only(reader, ref)], rounds
+        )
+        features, loop = fastest(
+            [lambda: window_features(episode, blocks, widths), lambda: plain_features(blocks, arrays, starts, SPEC.length)],
+            rounds,
+        )
+    size = f"{len(starts)} windows x {plain.shape[1]} features"
+    note = f"{len(episode.timeline)} reference samples, {len(blocks)} blocks; one core, the fastest of {rounds} rounds"
+    return [
+        Row(f"(a) files to {size}", full, floor, "<=1.3", f"beside reading, decoding and resizing alone; {note}"),
+        Row(f"(b) {size}, in memory", features, loop, ">=10", "beside a plain loop over windows and blocks; equal to 1e-3"),
+    ]
 
 
 def ingest(root: Path, folder: str, threads: int) -> list[Episode]:
@@ -154,8 +235,17 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5, help="the fastest counts")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="decoder threads of the cold run")
     parser.add_argument("--sample", type=int, default=60, help="windows that LeRobotDataset is timed on")
+    parser.add_argument("--parts", default="a,b,c", help="a and b are measured together")
+    parser.add_argument("--demo", type=Path, help="a demo data set; made for the occasion where none is given")
     options = parser.parse_args()
-    rows = bench_windows(options.data, options.rounds, options.threads, options.sample)
+    parts, rows = set(options.parts.split(",")), []
+    with tempfile.TemporaryDirectory() as folder:
+        if parts & {"a", "b"}:
+            if options.demo is None:
+                write_demo(Path(folder), episodes=1)
+            rows += bench_features(options.demo or Path(folder), options.rounds)
+    if "c" in parts:
+        rows += bench_windows(options.data, options.rounds, options.threads, options.sample)
     print(f"{'what':58} {'ours s':>9} {'other s':>9} {'ratio':>8} {'must':>6}")
     for row in rows:
         print(f"{row.what:58} {row.ours:9.4f} {row.other:9.3f} {row.ratio:8.2f} {row.must:>6} {'ok' if row.ok else 'NO'}")

@@ -119,9 +119,13 @@ class World:
         motion = self.motion[episode]
         everywhere = np.full(n, episode not in self.unlabelled)
         if task.samples == "order_pair":
-            return Targets(everywhere, (samples.starts[:, 0] < samples.starts[:, 1]).astype(np.int32), vocabulary=("reversed", "forward"))
+            return Targets(
+                everywhere, (samples.starts[:, 0] < samples.starts[:, 1]).astype(np.int32), vocabulary=("reversed", "forward")
+            )
         if task.samples == "sync_pair":
-            return Targets(everywhere, (samples.starts[:, 0] == samples.starts[:, 1]).astype(np.int32), vocabulary=("shifted", "aligned"))
+            return Targets(
+                everywhere, (samples.starts[:, 0] == samples.starts[:, 1]).astype(np.int32), vocabulary=("shifted", "aligned")
+            )
         if task.answer == "label":
             codes = (motion[last] > 0)[:, :2] @ np.array([1, 2])
             # Every episode has its own order of words: codes mean nothing without them.

@@ -71,7 +71,7 @@ def test_a_target_outside_the_classes_is_an_error():
         metric().state(targets([[1]], vocabulary=("unicorn",)), answers([[0, 0, 0]]))
 
 
-@settings(deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(arrays(bool, st.tuples(st.just(2), st.integers(1, 12), st.just(3))))
 def test_agrees_with_sklearn(sets):
     truth, guess = sets

@@ -10,8 +10,9 @@ from scipy.spatial.transform import Rotation
 from task_episodes import episode_of, targets_of, track
 
 from harness.episode import Modality
+from harness.geometry import from_world, to_world
 from harness.tasks import get_task
-from harness.tasks.hands import WIDTH, from_world, to_world
+from harness.tasks.hands import WIDTH
 from harness.window import View, WindowSpec, make_samples, observe_track, view_times
 
 N = 24

@@ -8,7 +8,8 @@ from task_episodes import FPS, episode_of, label_track, set_track, targets_of, t
 from harness.episode import Modality
 from harness.tasks import get_task
 from harness.tasks.base import majority_label
-from harness.tasks.frames import frame_values, label_changes, window_labels, window_sets
+from harness.tasks.frames import label_changes, window_labels, window_sets
+from harness.timeline import frame_values
 
 A, B, C, NONE = 0, 1, 2, -1
 

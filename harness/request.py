@@ -1,0 +1,270 @@
+"""What a run is asked to do, checked against the data and against what the folder holds, before anything is touched."""
+
+import json
+from dataclasses import asdict, dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from harness.card import first_line, suggest
+from harness.config import RunConfig
+from harness.dataset import Dataset
+from harness.episode import EpisodeRef, Modality
+from harness.errors import BadInput, UnreadableEpisode
+from harness.features import data_set_blocks
+from harness.pipeline.ingest import Quarantined
+from harness.pipeline.plan import Plan, as_json, make_task
+from harness.reference import PRIVILEGED
+from harness.score import read_manifest
+from harness.splits import Fold, Split, is_explicit, make_split
+from harness.store import TrackStore
+from harness.store_key import card_fingerprint
+from harness.tasks import task_ids
+from harness.window import WindowSpec
+
+DEFAULT_BRANCHES = ("majority", "prior", "persistence", "constant_velocity", "chance", "oracle", "copy", "ridge", "mlp")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the command line asks for.
+
+    Attributes:
+        dataset: The data set.
+        config: Resolved.
+        passed: As typed.
+        branches: Branch ids; empty = those the folder has, else the defaults.
+        tasks: Task ids; empty = all that the data pose.
+        out: The run folder.
+        address: Ray cluster; None = a local one.
+    """
+
+    dataset: Dataset
+    config: RunConfig
+    passed: dict[str, Any]
+    branches: tuple[str, ...]
+    tasks: tuple[str, ...]
+    out: Path
+    address: str | None = None
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A request that may go ahead.
+
+    Attributes:
+        request: As asked.
+        plan: What to do.
+        refs: Episodes of the plan's split.
+        data_hash: Of what these recordings are.
+        quarantined: Episodes that could not even be listed.
+        previous: Manifest of the run that the folder holds; empty where there is none.
+    """
+
+    request: Request
+    plan: Plan
+    refs: list[EpisodeRef]
+    data_hash: str
+    quarantined: list[Quarantined]
+    previous: dict[str, Any]
+
+
+def prepare(request: Request) -> Prepared:
+    """Plan a run and refuse what cannot be; nothing is written.
+
+    Raises:
+        BadInput: An option, a split or a branch that cannot be, no readable episode, or a folder that holds something else.
+    """
+    refs, faults = _listed(request.dataset)
+    previous = _previous(request.out)
+    plan, quarantined = _plan(request, refs, faults, previous)
+    refs = [ref for ref in refs if ref.id in set(plan.split.episodes)]
+    data_hash = _data_hash(plan, refs)
+    _refuse_other_run(plan, previous, data_hash)
+    return Prepared(request, plan, refs, data_hash, quarantined, previous)
+
+
+def _listed(dataset: Dataset) -> tuple[list[EpisodeRef], list[Quarantined]]:
+    refs, faults = dataset.list_episodes()
+    if not refs:
+        why = f": {faults[0][1]}: {faults[0][2]}" if faults else f"; see the layout of format {dataset.card.format!r}"
+        raise BadInput(f"{dataset.root}: no episode in it can be read{why}")
+    return refs, [Quarantined(*fault) for fault in faults]
+
+
+def _plan(
+    request: Request, refs: list[EpisodeRef], faults: list[Quarantined], previous: dict[str, Any]
+) -> tuple[Plan, list[Quarantined]]:
+    """The plan, and which of the faults concern it."""
+    config = _with_format_windows(_with_card_split(request), request)
+    _check_options(config)
+    spec = config.windows.spec()
+    if config.limit.windows is not None:
+        spec = replace(spec, max_per_episode=min(config.limit.windows, spec.max_per_episode or config.limit.windows))
+    try:
+        split, quarantined = _split(refs, faults, config, spec)
+    except BadInput as error:
+        if config.split is request.config.split:
+            raise
+        fix = "give split.kind=... or split.train=... split.test=..."
+        raise BadInput(
+            f"the frozen split of card {request.dataset.card.name!r} does not fit these episodes; {fix} ({error})"
+        ) from error
+    tasks = _tasks(request, previous)
+    named = request.branches or (() if previous else DEFAULT_BRANCHES)
+    every = tuple(dict.fromkeys((*previous.get("branches", ()), *previous.get("references", ()), *named)))
+    branches = tuple(name for name in every if name not in PRIVILEGED)
+    references = tuple(name for name in every if name in PRIVILEGED)
+    plan = Plan(request.dataset, request.out, config, spec, split, tasks, branches, references)
+    _check_branches(plan)
+    return plan, quarantined
+
+
+def _split(
+    refs: list[EpisodeRef], faults: list[Quarantined], config: RunConfig, spec: WindowSpec
+) -> tuple[Split, list[Quarantined]]:
+    """The split, and the episodes it would have if they could be listed: all, unless roles are named without them."""
+    if is_explicit(config.split):
+        try:
+            return _limited(make_split(refs, config.split, spec), config.limit.episodes), []
+        except BadInput:
+            if not faults:
+                raise
+    split = make_split(refs, config.split, spec, {fault.episode for fault in faults})
+    return _limited(split, config.limit.episodes), faults
+
+
+def _tasks(request: Request, previous: dict[str, Any]) -> tuple[str, ...]:
+    """As named; else those of the folder, of the card, or all."""
+    there = tuple(previous.get("tasks", ()))
+    tasks = tuple(dict.fromkeys(request.tasks)) or there or tuple(request.dataset.card.tasks) or tuple(task_ids())
+    for task_id in tasks:
+        make_task(task_id, request.dataset)
+    return there if set(tasks) == set(there) else tasks
+
+
+def _check_options(config: RunConfig) -> None:
+    """What no type says: numbers from 1 up, names that there are.
+
+    Raises:
+        BadInput: Names the option.
+    """
+    least_one = {
+        "limit.episodes": config.limit.episodes,
+        "limit.windows": config.limit.windows,
+        "windows.max_per_episode": config.windows.max_per_episode,
+        "threads": config.threads,
+        "block_samples": config.block_samples,
+    }
+    for name, value in least_one.items():
+        if value is not None and value < 1:
+            raise BadInput(f"{name}={value}: give at least 1")
+    if not config.seeds:
+        raise BadInput("seeds=[]: give at least one")
+    modalities = [m.value for m in Modality]
+    for name in config.modalities:
+        if name not in modalities:
+            raise BadInput(f"modalities: {name!r} is not known{suggest(name, modalities)}")
+    data_set_blocks((), config.features)
+
+
+def _check_branches(plan: Plan) -> None:
+    for name in plan.branches:
+        try:
+            plan.make_branch(name)
+        except TypeError as error:  # options that the branch's config class does not take
+            raise BadInput(f"branch.{name}: {first_line(error)}") from error
+    unknown = sorted(set(plan.config.branch) - set(plan.branches))
+    if unknown:
+        raise BadInput(f"branch.{unknown[0]}: options for a branch that does not run{suggest(unknown[0], list(plan.branches))}")
+
+
+def _with_card_split(request: Request) -> RunConfig:
+    """The card's frozen split, where no other one was asked for."""
+    config = request.config
+    if request.passed.get("split") or not request.dataset.card.split:
+        return config
+    frozen = replace(config.split, **request.dataset.card.split)
+    return replace(config, split=frozen)
+
+
+def _with_format_windows(config: RunConfig, request: Request) -> RunConfig:
+    """A row of a table is a sample of its own, unless other windows were asked for."""
+    if request.dataset.card.format != "table":
+        return config
+    passed = request.passed.get("windows", {})
+    return replace(config, windows=replace(config.windows, **{"length": 1, "stride": 1, **passed}))
+
+
+def _limited(split: Split, episodes: int | None) -> Split:
+    if episodes is None:
+        return split
+    folds = tuple(Fold(f.id, f.train[:episodes], f.validation[:episodes], f.test[:episodes], f.borders) for f in split.folds)
+    return replace(split, folds=folds)
+
+
+def _data_hash(plan: Plan, refs: list[EpisodeRef]) -> str:
+    """Of what the recordings are, by the keys of the track store."""
+    store = TrackStore(plan.store_uri)
+    digest = sha256()
+    for ref in refs:
+        try:
+            key = store.key(ref, card_fingerprint(plan.dataset.card), content_hash=plan.config.store.content_hash)
+        except UnreadableEpisode as error:
+            key = f"unreadable: {error.path}"
+        digest.update(f"{ref.id}={key}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def _previous(out: Path) -> dict[str, Any]:
+    """The manifest of the run that the folder holds; empty where it holds nothing."""
+    if (out / "manifest.json").is_file():
+        return read_manifest(out)
+    # Hidden: what a killed write leaves behind.
+    if out.exists() and (not out.is_dir() or any(not entry.name.startswith(".") for entry in out.iterdir())):
+        raise BadInput(f"--out {out}: there is something else; give a new folder, or that of a run")
+    return {}
+
+
+def _refuse_other_run(plan: Plan, previous: dict[str, Any], data_hash: str) -> None:
+    """Refuse to mix two runs in one folder, by the name of what differs."""
+    if not previous:
+        return
+    old_set, new_set = previous["dataset"]["name"], plan.dataset.card.name
+    if old_set != new_set:
+        raise BadInput(f"--out {plan.out} holds a run of data set {old_set!r}, not {new_set!r}; give another --out")
+    for name, mine in frozen(plan, data_hash).items():
+        if name in previous and previous[name] != mine:
+            old, new = _what_differs(previous[name], mine)
+            raise BadInput(
+                f"--out {plan.out} holds a run with another {name} ({old}, now {new}); give another --out or the same options"
+            )
+    options = previous["config"]["branch"]
+    for name in previous["branches"]:
+        old, new = options.get(name), as_json(plan.config.branch).get(name)
+        if old != new:
+            raise BadInput(f"--out {plan.out} holds {name} with other options ({old}, now {new}); give another --out")
+
+
+def _what_differs(old: Any, new: Any) -> tuple[str, str]:
+    """Both as short text; of two dictionaries only what is not the same."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        keys = [key for key in new if old.get(key) != new[key]]
+        old, new = ({key: side.get(key) for key in keys} for side in (old, new))
+    texts = (json.dumps(old), json.dumps(new))
+    return tuple(text if len(text) <= 80 else text[:77] + "..." for text in texts)  # type: ignore[return-value]
+
+
+def frozen(plan: Plan, data_hash: str) -> dict[str, Any]:
+    """What must stay as it is for as long as a folder is added to."""
+    return {
+        "windows": asdict(plan.spec),
+        "split_hash": plan.split.hash,
+        "data_hash": data_hash,
+        "tasks": list(plan.tasks),
+        "features": list(plan.config.features),
+        "modalities": list(plan.config.modalities),
+        # Parts are named by their first sample, and the last bit of a sum may depend on the threads.
+        "block_samples": plan.config.block_samples,
+        "threads": plan.config.threads,
+    }
