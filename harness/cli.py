@@ -92,9 +92,9 @@ def run(
     print_leaderboard(outcome.leaderboard, console())
     errors = console(error=True)
     for lost in outcome.quarantined:
-        errors.print(Text(f"quarantined {lost.episode}: {lost.path}: {lost.reason}", style="red"))
+        errors.print(Text(f"quarantined {lost.episode}: {lost.path}: {lost.reason}", style="red"), soft_wrap=True)
     for line in outcome.failed:
-        errors.print(Text(f"failed {line}", style="red"))
+        errors.print(Text(f"failed {line}", style="red"), soft_wrap=True)
     console().print(Text(f"\nwritten to {out}"))
     raise typer.Exit(outcome.exit_code)
 

@@ -1,7 +1,8 @@
 """Evaluation: a pure function of bundles, split and targets. Every row is read once, one episode in memory at a time."""
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -52,10 +53,10 @@ class Held:
         """Those of them that pose any task: with `modalities=[...]`, those that have what was asked for."""
         return [e for e in self.present(episodes) if EpisodeRecord.from_file(self.file(e)).tasks]
 
-    def rows(self, episode: str) -> Iterator[tuple[Task, Samples, Targets]]:
-        """Samples and targets of every task of one episode."""
-        known = {task.id: task for task in self.tasks}
-        for task_id, table in by_task(self.file(episode)):
+    def rows(self, episode: str, tasks: Iterable[Task] | None = None) -> Iterator[tuple[Task, Samples, Targets]]:
+        """Samples and targets of every task (or of these) of one episode."""
+        known = {task.id: task for task in (self.tasks if tasks is None else tasks)}
+        for task_id, table in by_task(self.file(episode), known):
             if task_id in known:
                 task = known[task_id]
                 yield task, read_samples(table, task.samples, self.spec.length), read_targets(table)
@@ -133,8 +134,9 @@ def evaluate(held: Held, bundles: Sequence[Bundle]) -> Evaluation:
 def _classes(held: Held) -> dict[str, tuple[str, ...]]:
     """Task -> every label in any target of the split, sorted: the axis of the class counts."""
     found: dict[str, set[str]] = {task.id: set() for task in held.tasks}
+    spoken = [task for task in held.tasks if task.answer in ("label", "label_set")]
     for episode in held.present(held.split.episodes):
-        for task, _, targets in held.rows(episode):
+        for task, _, targets in held.rows(episode, spoken):
             found[task.id].update(_spoken(targets))
     return {task: tuple(sorted(words)) for task, words in found.items()}
 
@@ -162,12 +164,15 @@ def _train_statistics(held: Held, fold: Fold) -> dict[str, TrainStatistics]:
 
 def _context(held: Held, task: Task, statistics: TrainStatistics, classes: tuple[str, ...]) -> MetricContext:
     seen = set(statistics.classes)
+    shape = _shape(held, task)
+    # A fold without training targets of the task has no mean to be about: zero, and a scale of one.
+    untrained = statistics.rows == 0 and task.answer == "vector"
     return MetricContext(
         classes=classes,
         seen=np.array([c in seen for c in classes], bool),
-        shape=_shape(held, task),
-        train_mean=statistics.mean,
-        train_std=statistics.std,
+        shape=shape,
+        train_mean=np.zeros(math.prod(shape)) if untrained else statistics.mean,
+        train_std=np.ones(math.prod(shape)) if untrained else statistics.std,
         groups=task.groups(),
     )
 
@@ -237,13 +242,26 @@ def _align(
     spoken = dict.fromkeys(word for _, rows in slices for word in rows.vocabulary)
     words = (*classes, *(word for word in spoken if word not in set(classes)))
     rows = concatenate([_words_on(rows, words) for _, rows in slices])
-    rows = rows.take(position)
+    rows = _checked(rows.take(position), task, truth)
     if there.all():
         return rows
     status = np.where(there, rows.status, Status.MISSING.value)
     labels = None if rows.labels is None else np.where(there, rows.labels, -1).astype(np.int32)
     sets = None if rows.label_sets is None else rows.label_sets & there[:, None]
     return Predictions(status, labels, sets, rows.vocabulary, rows.probabilities, rows.values, rows.query, rows.key, rows.raw)
+
+
+def _checked(rows: Predictions, task: Task, truth: Targets) -> Predictions:
+    """Rows of another kind or width fail as `schema_error`, numbers that are none as `decode_error`: both count as failures."""
+    kinds = {"label": rows.labels, "label_set": rows.label_sets, "vector": rows.values, "retrieval": rows.query}
+    answer = kinds[task.answer]
+    wrong_width = task.answer == "vector" and answer is not None and answer.shape[1] != _width(truth)
+    if answer is None or wrong_width or (task.answer == "retrieval" and rows.key is None):
+        lost = failed(len(rows), Status.SCHEMA_ERROR, task.answer, _width(truth), rows.vocabulary)
+        return replace(lost, status=np.where(rows.ok, lost.status, rows.status))
+    numbers = [array for array in (rows.values, rows.query, rows.key) if array is not None]
+    finite = np.all([np.isfinite(array).all(axis=1) for array in numbers], axis=0) if numbers else np.ones(len(rows), bool)
+    return replace(rows, status=np.where(rows.ok & ~finite, Status.DECODE_ERROR.value, rows.status))
 
 
 def _words_on(rows: Predictions, words: tuple[str, ...]) -> Predictions:

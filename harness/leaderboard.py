@@ -127,16 +127,22 @@ class _Tasked:
         episodes = sorted(by_episode)
         states = np.stack([np.mean(by_episode[e], axis=0) for e in episodes])
         clusters = [self.clusters[e] for e in episodes]
-        folds = len(self.evaluation.held.split.folds)
-        ratio = 1.0 / (folds - 1) if folds > 1 else 0.0
-        return estimate(self.metric, cluster_states(states, clusters), ratio), states, episodes
+        return estimate(self.metric, cluster_states(states, clusters), self._refit_ratio()), states, episodes
+
+    def _refit_ratio(self) -> float:
+        """Test clusters per training cluster, where every fold was fitted anew; see `harness.stats.estimate`."""
+        folds = self.evaluation.held.split.folds
+        if len(folds) < 2:
+            return 0.0
+        sizes = [({self.clusters[e] for e in f.test}, {self.clusters[e] for e in f.train}) for f in folds]
+        return float(np.mean([len(test) / len(train) for test, train in sizes]))
 
     def _row(self, name: str, bundles: list[Bundle], cell: Cell, evidence: str) -> dict[str, Any]:
         found, states, episodes = self._estimate(cell)
         total = states.sum(axis=0) if len(states) else np.zeros(0)
         answered = cell.statuses.get(Status.OK.value, 0)
         scored = sum(cell.statuses.values())
-        seen, unseen = self.metric.seen_unseen(total) if len(states) else (None, None)
+        seen, unseen = self._strata(cell)
         first = bundles[0]
         return {
             "branch": name,
@@ -165,6 +171,14 @@ class _Tasked:
             "cost": _cost(bundles),
             "detail": self._detail(total, states, episodes, cell) if len(states) else {},
         }
+
+    def _strata(self, cell: Cell) -> tuple[float | None, float | None]:
+        """Value on rows with a label that train has, and on rows without; train differs by fold, so the mean over folds."""
+        folds = sorted({fold for fold, _, _ in cell.states})
+        pairs = [self.evaluation.metrics[self.task.id, f].seen_unseen(_fold_state(cell, f)) for f in folds]
+        columns = ([value for p in pairs if (value := p[i]) is not None] for i in (0, 1))
+        seen, unseen = (float(np.mean(column)) if column else None for column in columns)
+        return seen, unseen
 
     def _detail(self, total: State, states: State, episodes: list[str], cell: Cell) -> dict[str, Any]:
         detail: dict[str, Any] = dict(self.metric.details(total))

@@ -227,7 +227,15 @@ def _fit_and_predict(plan: Plan, connect: Callable[[], None], console: Console) 
         with progress("predict", len(to_predict), console) as tick:
             costs = predict(plan, to_predict, lambda block: tick(f"{block.branch} {block.episode}"))
     lines = [f"fit {job.branch} fold {job.fold} seed {job.seed}: {why}" for job, why in failed.items()]
-    return lines + [f"predict {b.branch} {b.episode}: {cost['error']}" for b, cost in costs.items() if "error" in cost]
+    lost: dict[tuple[str, str], list[str]] = {}
+    for block, cost in costs.items():
+        if "error" in cost:
+            lost.setdefault((block.branch, cost["error"]), []).append(block.episode)
+    return lines + [f"predict {branch}: {why} ({_some(sorted(set(e)))})" for (branch, why), e in lost.items()]
+
+
+def _some(episodes: list[str]) -> str:
+    return ", ".join(episodes[:3]) + (f" and {len(episodes) - 3} more" if len(episodes) > 3 else "")
 
 
 def write_bundle(plan: Plan, job: FitJob) -> None:

@@ -80,6 +80,9 @@ class Sink(Protocol):
     def append(self, frames: NDArray[np.uint8]) -> None:
         """The next (n, height, width, 3) frames of its rows."""
 
+    def restart(self) -> None:
+        """Forget the frames so far."""
+
     def finish(self, part: PartWriter, camera: Track, times: FloatArray, valid: BoolArray | None) -> None:
         """All frames have come: name the track in the part."""
 
@@ -96,6 +99,10 @@ class RawSink:
     def append(self, frames: NDArray[np.uint8]) -> None:
         """See `Sink`."""
         self._stream.append(frames)
+
+    def restart(self) -> None:
+        """See `Sink`."""
+        self._stream.clear()
 
     def finish(self, part: PartWriter, camera: Track, times: FloatArray, valid: BoolArray | None) -> None:
         """See `Sink`."""
@@ -121,6 +128,11 @@ class JpegSink:
             self._sizes.append(file.tell())
             self._blob.append(np.frombuffer(file.getbuffer(), np.uint8))
 
+    def restart(self) -> None:
+        """See `Sink`."""
+        self._blob.clear()
+        self._sizes = [0]
+
     def finish(self, part: PartWriter, camera: Track, times: FloatArray, valid: BoolArray | None) -> None:
         """See `Sink`."""
         offsets = part.array(f"{self.name}.offsets", np.cumsum(self._sizes, dtype=np.int64))
@@ -141,6 +153,10 @@ class DescriptorSink:
     def append(self, frames: NDArray[np.uint8]) -> None:
         """See `Sink`."""
         self._rows.append(self._descriptor.describe(frames))
+
+    def restart(self) -> None:
+        """See `Sink`."""
+        del self._rows[1:]
 
     def finish(self, part: PartWriter, camera: Track, times: FloatArray, valid: BoolArray | None) -> None:
         """See `Sink`."""
@@ -163,6 +179,8 @@ def frame_bytes(want: FramesWant, samples: int) -> int:
 def decode_into(part: PartWriter, camera: Track, sinks: Sequence[Sink], threads: int) -> None:
     """Decode one camera once and give every sink the frames it wants, on the times of the track.
 
+    A file whose frames do not match the times one by one, up to a cut end, is decoded a second time.
+
     Args:
         part: Gets the tracks, and the count of decoded frames.
         camera: Encoded video.
@@ -174,24 +192,50 @@ def decode_into(part: PartWriter, camera: Track, sinks: Sequence[Sink], threads:
     """
     file, times = camera.data, camera.times
     assert isinstance(file, VideoFile) and times is not None, f"track {camera.name} is not encoded video"
-    index = frame_of_each_time(video.timestamps(file), times, file)
+    rank = np.arange(len(times), dtype=np.int64)
+    stamps, done = _feed(file, rank, sinks, threads)
+    part.decoded[camera.name] = len(stamps)
+    index = frame_of_each_time(stamps, times, file)
+    if not np.array_equal(index, np.where(rank < len(stamps), rank, -1)):
+        # The counts differ and it is not the end that does: only now it is known which frame belongs where.
+        for sink in sinks:
+            sink.restart()
+        _, done = _feed(file, index, sinks, threads)
+        part.decoded[camera.name] += len(stamps)
+    for sink in sinks:
+        rows = len(range(-done % sink.stride, len(times) - done, sink.stride))
+        sink.append(np.zeros((rows, *sink.size, 3), np.uint8))
+    valid = None if (index >= 0).all() else index >= 0
+    for sink in sinks:
+        sink.finish(part, camera, times[:: sink.stride], None if valid is None else valid[:: sink.stride])
+
+
+def _feed(file: VideoFile, index: NDArray[np.int64], sinks: Sequence[Sink], threads: int) -> tuple[FloatArray, int]:
+    """Decode a file and hand on the frames of its rows, in order.
+
+    Args:
+        file: Encoded video.
+        index: (T,) number of the frame of each row, -1 = black, not decreasing but for these.
+        sinks: Who wants the rows.
+        threads: Decoder threads.
+
+    Returns:
+        The time stamps of all frames, and how many rows were handed on; the frames of the others did not come.
+    """
     # A row is complete when the newest frame that it or an earlier row needs has been decoded.
     needs = np.maximum.accumulate(index) if len(index) else index
     sizes = sorted({sink.size for sink in sinks})
+    stamps: list[FloatArray] = [np.zeros(0)]
     decoded = done = 0
-    for stamps, frames in video.decode(file, sizes, threads=threads):
-        ready = int(np.searchsorted(needs, decoded + len(stamps)))
+    for seconds, frames in video.decode(file, sizes, threads=threads):
+        ready = int(np.searchsorted(needs, decoded + len(seconds)))
         if ready > done:
             rows = dict(zip(sizes, (_rows(f, index[done:ready] - decoded) for f in frames), strict=True))
             for sink in sinks:
                 sink.append(rows[sink.size][-done % sink.stride :: sink.stride])
-        decoded, done = decoded + len(stamps), max(done, ready)
-    if done != len(times):
-        raise UnreadableEpisode(file.path, f"{decoded} frames come out, too few for {len(times)} times; fetch it again")
-    valid = None if (index >= 0).all() else index >= 0
-    for sink in sinks:
-        sink.finish(part, camera, times[:: sink.stride], None if valid is None else valid[:: sink.stride])
-    part.decoded[camera.name] = decoded
+        stamps.append(seconds)
+        decoded, done = decoded + len(seconds), max(done, ready)
+    return np.concatenate(stamps), done
 
 
 def frame_of_each_time(stamps: FloatArray, times: FloatArray, file: VideoFile) -> NDArray[np.int64]:

@@ -135,6 +135,12 @@ class NpyStream:
         self._file.write(np.ascontiguousarray(rows, self._dtype).reshape(-1).view(np.uint8).data)
         self._count += len(rows)
 
+    def clear(self) -> None:
+        """Remove all samples."""
+        self._count = 0
+        self._file.seek(self._begin)
+        self._file.truncate()
+
     def close(self) -> None:
         """Write the header with the final count."""
         self._file.seek(0)

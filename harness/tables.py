@@ -1,7 +1,7 @@
 """Targets and predictions as Parquet: one schema each, one file per episode or block, rows keyed by sample and task."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from uuid import uuid4
 
@@ -142,19 +142,19 @@ def predictions_table(task: str, samples: Samples, rows: Predictions, fold: int,
     return pa.Table.from_arrays(columns, schema=PREDICTION_SCHEMA)
 
 
-def by_task(path: Path, only: str | None = None) -> Iterator[tuple[str, pa.Table]]:
+def by_task(path: Path, wanted: Collection[str] | None = None) -> Iterator[tuple[str, pa.Table]]:
     """The rows of a file task by task, in the order of the file.
 
     Args:
         path: A targets file or a bundle part: one row group per task.
-        only: Read the row groups of this task alone.
+        wanted: Read the row groups of these tasks alone.
     """
     file = pq.ParquetFile(path, memory_map=True)
     for i in range(file.num_row_groups):
         statistics = file.metadata.row_group(i).column(0).statistics
         task = statistics.min if statistics is not None and statistics.has_min_max else None
         task = task.decode() if isinstance(task, bytes) else task
-        if only is not None and task not in (None, only):
+        if wanted is not None and task is not None and task not in wanted:
             continue
         table = file.read_row_group(i).combine_chunks()
         if table.num_rows:

@@ -14,7 +14,7 @@ import torch
 import torch.distributed
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, gelu
 
 from branches.heads.config import MLPOptions
 
@@ -66,7 +66,7 @@ class MLPFit:
 
 
 class _Loss:
-    """Mean loss over a batch that is shared among workers: each gives its part, scaled so that their average is the mean."""
+    """Mean loss over a batch that workers share: each gives its part, scaled so that the average of the parts is the mean."""
 
     def __init__(self, problem: MLPProblem, workers: int) -> None:
         self.kind = problem.loss
@@ -79,26 +79,49 @@ class _Loss:
             positive = problem.targets.sum(axis=0)
             ratio = np.clip((len(problem.targets) - positive) / np.maximum(positive, 1), 1, LARGEST_POSITIVE_WEIGHT)
             self.weight = torch.tensor(ratio, dtype=torch.float32)
+        else:
+            self.complete = bool(np.isfinite(problem.targets).all() and np.isfinite(problem.validation_targets).all())
 
-    def __call__(self, scores: Tensor, mine: Tensor, batch: Tensor) -> Tensor:
+    def __call__(self, scores: Tensor, targets: Tensor, mine: slice) -> Tensor:
         """The loss of this worker's rows.
 
         Args:
-            scores: (m, outputs).
-            mine: Targets of the m rows.
-            batch: Targets of the whole batch.
+            scores: (m, outputs) of this worker's rows.
+            targets: Of the whole batch.
+            mine: This worker's rows.
         """
         if self.kind == "classes":
-            total = self.weight[batch].sum()
-            loss = cross_entropy(scores, mine, weight=self.weight, reduction="sum")
-        elif self.kind == "labels":
-            total = torch.tensor(float(batch.numel()))
-            loss = binary_cross_entropy_with_logits(scores, mine, pos_weight=self.weight, reduction="sum")
-        else:
-            total = torch.isfinite(batch).sum()
-            measured = torch.isfinite(mine)
-            loss = torch.where(measured, scores - torch.where(measured, mine, 0.0), 0.0).square().sum()
-        return loss * self.workers / total.clamp(min=1e-12)
+            loss = cross_entropy(scores, targets[mine], weight=self.weight, reduction="sum")
+            return loss * self.workers / self.weight[targets].sum().clamp(min=1e-12)
+        if self.kind == "labels":
+            loss = binary_cross_entropy_with_logits(scores, targets[mine], pos_weight=self.weight, reduction="sum")
+            return loss * self.workers / targets.numel()
+        error = scores - targets[mine]
+        if self.complete:
+            return error.square().sum() * self.workers / targets.numel()
+        # A missing target makes its error, and with it its gradient, exactly 0.
+        error = torch.nan_to_num(error, nan=0.0)
+        return error.square().sum() * self.workers / torch.isfinite(targets).sum().clamp(min=1)
+
+
+class _Network(nn.Module):
+    """Three linear layers; dropout masks come from outside, so that workers can share one draw."""
+
+    def __init__(self, problem: MLPProblem, options: MLPOptions, generator: torch.Generator) -> None:
+        super().__init__()
+        self.first = nn.Linear(problem.rows.shape[1], options.hidden)
+        self.second = nn.Linear(options.hidden, options.hidden)
+        self.last = nn.Linear(options.hidden, problem.outputs)
+        # Torch's default start; the first layer's as if it stood on the unrotated columns.
+        for layer, fan_in in ((self.first, problem.columns), (self.second, options.hidden), (self.last, options.hidden)):
+            nn.init.uniform_(layer.weight, -(fan_in**-0.5), fan_in**-0.5, generator=generator)
+            nn.init.uniform_(layer.bias, -(fan_in**-0.5), fan_in**-0.5, generator=generator)
+
+    def forward(self, rows: Tensor, kept: Tensor | None = None) -> Tensor:
+        """(m, outputs) of (m, r) rows; `kept` (m, 2, H) multiplies the hidden units in training."""
+        hidden = gelu(self.first(rows))
+        hidden = gelu(self.second(hidden if kept is None else hidden * kept[:, 0]))
+        return torch.as_tensor(self.last(hidden if kept is None else hidden * kept[:, 1]))
 
 
 def fit_mlp(problem: MLPProblem, options: MLPOptions, seed: int) -> MLPFit:
@@ -113,96 +136,75 @@ def fit_mlp(problem: MLPProblem, options: MLPOptions, seed: int) -> MLPFit:
     """
     together = torch.distributed.is_available() and torch.distributed.is_initialized()
     rank, workers = (torch.distributed.get_rank(), torch.distributed.get_world_size()) if together else (0, 1)
-    rows, targets = torch.from_numpy(problem.rows), torch.from_numpy(problem.targets)
-    index = torch.from_numpy(problem.index)
+    draw = torch.Generator().manual_seed(seed)
+    network = _Network(problem, options, draw)
+    module = nn.parallel.DistributedDataParallel(network) if workers > 1 else network
+    optimiser = torch.optim.AdamW(network.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay, fused=True)
+    loss = _Loss(problem, workers)
     validation = torch.from_numpy(problem.validation_rows), torch.from_numpy(problem.validation_targets)
-    watched = len(problem.validation_rows) > 0 and options.fixed_epochs is None
-    with _reproducible(seed + rank):
-        network = _network(problem, options, torch.Generator().manual_seed(seed))
-        module = nn.parallel.DistributedDataParallel(network) if workers > 1 else network
-        optimiser = torch.optim.AdamW(
-            network.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay, fused=True
-        )
-        loss, order = _Loss(problem, workers), torch.Generator().manual_seed(seed)
-        best, best_epoch, best_state = float("inf"), 0, None
-        epochs = options.fixed_epochs if options.fixed_epochs is not None else options.epochs
-        epoch = 0
-        while epoch < epochs and not (watched and epoch - best_epoch >= options.patience):
-            epoch += 1
-            network.train()
-            shuffled = torch.randperm(len(index), generator=order)
-            _epoch(module, optimiser, loss, (rows[index[shuffled]], targets[shuffled]), options.batch_size, (rank, workers))
-            if watched:
-                value = _validate(network, loss, validation)
-                if value < best:
-                    best, best_epoch = value, epoch
-                    best_state = {k: v.clone() for k, v in network.state_dict().items()}
-        if best_state is not None:
-            network.load_state_dict(best_state)
+    watched = len(validation[0]) > 0 and options.fixed_epochs is None
+    best, best_epoch, best_state = float("inf"), 0, None
+    epochs = options.epochs if options.fixed_epochs is None else options.fixed_epochs
+    epoch = 0
+    while epoch < epochs and not (watched and epoch - best_epoch >= options.patience):
+        epoch += 1
+        for rows, targets, kept in _batches(problem, options, draw):
+            mine = slice(rank, None, workers)
+            optimiser.zero_grad(set_to_none=True)
+            loss(module(rows[mine], kept[mine]), targets, mine).backward()
+            optimiser.step()
+        if watched and (value := _validate(network, loss, validation)) < best:
+            best, best_epoch = value, epoch
+            best_state = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    if best_state is not None:
+        network.load_state_dict(best_state)
     return MLPFit(_arrays(network), epoch, best_epoch if watched else epoch, best if best_state is not None else None)
 
 
-def _network(problem: MLPProblem, options: MLPOptions, generator: torch.Generator) -> nn.Sequential:
-    """Layers with torch's default start; the first as if it stood on the unrotated columns."""
-    layers = [
-        nn.Linear(problem.rows.shape[1], options.hidden),
-        nn.Linear(options.hidden, options.hidden),
-        nn.Linear(options.hidden, problem.outputs),
-    ]
-    for layer, fan_in in zip(layers, (problem.columns, options.hidden, options.hidden), strict=True):
-        bound = fan_in**-0.5
-        nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
-        nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
-    first, second, last = layers
-    rest = options.dropout
-    return nn.Sequential(first, nn.GELU(), nn.Dropout(rest), second, nn.GELU(), nn.Dropout(rest), last)
+def _batches(problem: MLPProblem, options: MLPOptions, draw: torch.Generator) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """One epoch in a new order: rows, targets, and which hidden units stay (scaled so that their mean is kept)."""
+    order = torch.randperm(len(problem.index), generator=draw)
+    rows = torch.from_numpy(problem.rows)[torch.from_numpy(problem.index)[order]]
+    targets = torch.from_numpy(problem.targets)[order]
+    stays = torch.rand((len(order), 2, options.hidden), generator=draw) >= options.dropout
+    kept = stays / (1 - options.dropout)
+    for start in range(0, len(order), options.batch_size):
+        part = slice(start, start + options.batch_size)
+        yield rows[part], targets[part], kept[part]
 
 
-def _epoch(
-    module: nn.Module,
-    optimiser: torch.optim.Optimizer,
-    loss: _Loss,
-    data: tuple[Tensor, Tensor],
-    batch_size: int,
-    share: tuple[int, int],
-) -> None:
-    rank, workers = share
-    for start in range(0, len(data[0]), batch_size):
-        rows, targets = data[0][start : start + batch_size], data[1][start : start + batch_size]
-        mine = slice(rank, None, workers)
-        optimiser.zero_grad(set_to_none=True)
-        loss(module(rows[mine]), targets[mine], targets).backward()
-        optimiser.step()
-
-
-def _validate(network: nn.Module, loss: _Loss, validation: tuple[Tensor, Tensor]) -> float:
+def _validate(network: _Network, loss: _Loss, validation: tuple[Tensor, Tensor]) -> float:
     """Mean validation loss; the first worker's word counts, so that all stop together."""
-    network.eval()
     with torch.no_grad():
-        value = loss(network(validation[0]), validation[1], validation[1]) / loss.workers
+        value = loss(network(validation[0]), validation[1], slice(None)) / loss.workers
     if loss.workers > 1:
         torch.distributed.broadcast(value, 0)
     return float(value)
 
 
-def _arrays(network: nn.Sequential) -> dict[str, NDArray[np.float32]]:
-    first, second, last = (network[i] for i in (0, 3, 6))
-    names = {"projection": first.weight.T, "bias": first.bias, "hidden_weight": second.weight.T, "hidden_bias": second.bias}
-    names |= {"out_weight": last.weight.T, "out_bias": last.bias}
-    return {name: tensor.detach().numpy().copy() for name, tensor in names.items()}
+def _arrays(network: _Network) -> dict[str, NDArray[np.float32]]:
+    found = {
+        "projection": network.first.weight.T,
+        "bias": network.first.bias,
+        "hidden_weight": network.second.weight.T,
+        "hidden_bias": network.second.bias,
+        "out_weight": network.last.weight.T,
+        "out_bias": network.last.bias,
+    }
+    return {name: tensor.detach().numpy().copy() for name, tensor in found.items()}
 
 
 @contextmanager
-def _reproducible(seed: int) -> Iterator[None]:
-    """Seeded dropout and deterministic kernels within; the process is as before after it."""
-    before = torch.are_deterministic_algorithms_enabled()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        torch.use_deterministic_algorithms(True)
-        try:
-            yield
-        finally:
-            torch.use_deterministic_algorithms(before)
+def _deterministic(threads: int) -> Iterator[None]:
+    """Deterministic kernels and a fixed number of threads; the process is as before after it."""
+    before = torch.are_deterministic_algorithms_enabled(), torch.get_num_threads()
+    torch.use_deterministic_algorithms(True)
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0])
+        torch.set_num_threads(before[1])
 
 
 def train_loop(config: dict[str, Any]) -> list[MLPFit]:
@@ -217,12 +219,8 @@ def train_loop(config: dict[str, Any]) -> list[MLPFit]:
 
         problems = ray.get(problems)
     options = MLPOptions(**config["options"])
-    before = torch.get_num_threads()
-    torch.set_num_threads(config["threads"])
-    try:
+    with _deterministic(config["threads"]):
         return [fit_mlp(problem, options, config["seed"]) for problem in problems]
-    finally:
-        torch.set_num_threads(before)
 
 
 def train(problems: list[MLPProblem], options: MLPOptions, seed: int, threads: int, storage: str) -> list[MLPFit]:

@@ -22,6 +22,7 @@ from branches.heads.scaler import SMALLEST_STD, ScaledRows
 from harness.episode import BoolArray
 
 COORDINATES = 8  # principal coordinates of each block of the second view that are predicted
+FIRST_VIEW_RANK = 256  # principal coordinates of the first view that predict
 LARGEST = 5.0  # in standard deviations of the error: one outlier must not decide for a block
 Matrix = NDArray[np.float64]
 
@@ -105,7 +106,7 @@ def fit_cross_prediction(
     classes = np.unique(codes[keep])
     if any(len(np.unique(groups[keep & (codes == c)])) < 2 for c in classes):
         return None
-    rotation = fit_rotation(rows.take(layout.view_columns(0)), keep, options.max_rank, options.max_gram)
+    rotation = fit_rotation(rows.take(layout.view_columns(0)), keep, FIRST_VIEW_RANK, options.max_gram)
     if not rotation.rank:
         return None
     coordinates = RowFile(rows.file.path.with_suffix(".first-view"))

@@ -37,7 +37,7 @@ class Scaler:
         rows /= self.std
         np.clip(rows, -self.clip, self.clip, out=rows)
         rows *= self.weight
-        np.nan_to_num(rows, copy=False, nan=0.0)
+        rows[np.isnan(rows)] = 0.0
         if self.layer_norm:
             rows -= rows.mean(axis=1, keepdims=True)
             rows /= np.sqrt((rows**2).mean(axis=1, keepdims=True) + LAYER_NORM_EPSILON)
@@ -96,22 +96,23 @@ def column_moments(rows: RowFile, keep: BoolArray) -> tuple[NDArray[np.float64],
     count, total, squares = (np.zeros(max(rows.width, 0)) for _ in range(3))
     for part, chunk in rows.chunks():
         values = chunk[keep[part]].astype(np.float64)
-        measured = np.isfinite(values)
-        if shift is None and len(values):
-            # Sums about a nearby value keep their digits where a column's mean is large against its spread.
-            shift = np.where(
-                measured.any(axis=0), np.where(measured, values, 0).sum(axis=0) / np.maximum(measured.sum(axis=0), 1), 0
-            )
-        if shift is None:
+        if not len(values):
             continue
-        values = np.where(measured, values - shift, 0.0)
-        count += measured.sum(axis=0)
+        missing = np.isnan(values)
+        holes = missing.any()
+        if shift is None:
+            # Sums about a nearby value keep their digits where a column's mean is large against its spread.
+            shift = np.where(missing, 0, values).sum(axis=0) / np.maximum((~missing).sum(axis=0), 1)
+        values -= shift
+        if holes:
+            values[missing] = 0.0
+        count += len(values) - (missing.sum(axis=0) if holes else 0)
         total += values.sum(axis=0)
-        squares += (values**2).sum(axis=0)
-    offset = np.zeros_like(total) if shift is None else shift
+        squares += np.einsum("ij,ij->j", values, values)
     delta = total / np.maximum(count, 1)
     std = np.sqrt(np.maximum(squares / np.maximum(count, 1) - delta**2, 0))
-    return np.where(count > 0, offset + delta, 0.0), np.where(std < SMALLEST_STD, 1.0, std)
+    mean = delta if shift is None else np.where(count > 0, shift + delta, 0.0)
+    return mean, np.where(std < SMALLEST_STD, 1.0, std)
 
 
 def balance(groups: Sequence[slice]) -> NDArray[np.float32]:

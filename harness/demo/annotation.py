@@ -51,13 +51,19 @@ class Recording:
     cloud: FloatArray
 
 
-def write_annotation(path: Path, recording: Recording, muted: frozenset[str]) -> None:
-    """Write one annotation.hdf5: no time stamps in it, so equal recordings give equal bytes."""
+def write_annotation(path: Path, recording: Recording, still_camera: bool) -> None:
+    """Write one annotation.hdf5: no time stamps in it, so equal recordings give equal bytes.
+
+    Args:
+        path: Where.
+        recording: What.
+        still_camera: The SLAM track holds the first frame's pose for ever.
+    """
     tree: Tree = {"caption": recording.caption}
     for part in (_calibration(), _depth(recording), _body(recording), _hands(recording), _imu(recording)):
         tree |= part
-    tree |= _slam(recording, "camera" in muted) | _book_keeping(recording)
-    with h5py.File(path, "w", libver=("earliest", "v110")) as file:
+    tree |= _slam(recording, still_camera) | _book_keeping(recording)
+    with h5py.File(path, "w") as file:
         for name in sorted(tree):
             value = tree[name]
             if isinstance(value, str):
@@ -99,13 +105,10 @@ def _depth(recording: Recording) -> Tree:
 def _slam(recording: Recording, still: bool) -> Tree:
     """The pose is stored world -> body."""
     rotation = Rotation.from_matrix(recording.motion.turn).inv()
-    translation = -rotation.apply(recording.motion.head)
-    quaternion = wxyz(rotation)
-    if still:
-        quaternion, translation = np.tile(quaternion[:1], (len(quaternion), 1)), np.tile(translation[:1], (len(quaternion), 1))
+    rows = np.zeros(len(recording.stamps), int) if still else np.arange(len(recording.stamps))
     return {
-        "slam/quat_wxyz": quaternion,
-        "slam/trans_xyz": translation,
+        "slam/quat_wxyz": wxyz(rotation)[rows],
+        "slam/trans_xyz": -rotation.apply(recording.motion.head)[rows],
         "slam/frame_names": np.array([f"{stamp}.jpg" for stamp in recording.stamps], "S"),
         "slam/point_cloud": recording.cloud,
     }

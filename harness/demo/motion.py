@@ -260,9 +260,7 @@ def _held(script: Script, times: FloatArray) -> BoolArray:
     return np.asarray(held & (script.chore[k] == np.arange(len(CHORES))[:, None]), bool)
 
 
-def simulate(
-    session: Session, script: Script, seconds: float, muted: frozenset[str], rng: np.random.Generator
-) -> Motion:
+def simulate(session: Session, script: Script, seconds: float, muted: frozenset[str], rng: np.random.Generator) -> Motion:
     """The motion of one episode: M = RATE x seconds samples."""
     times = np.arange(round(seconds * FPS) * STEP) / RATE
     slide = times / seconds

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 import numpy as np
-from scipy.signal import fftconvolve
 
 from harness.demo.motion import RATE, Motion
 from harness.demo.script import CHORES, Script, Session
@@ -18,7 +17,7 @@ def _band(rng: np.random.Generator, count: int, centre: float, octaves: float) -
     """(count,) noise of unit power about one pitch."""
     spectrum = np.fft.rfft(rng.standard_normal(count))
     pitch = np.maximum(np.fft.rfftfreq(count, 1 / SAMPLE_RATE), 1.0)
-    noise = np.fft.irfft(spectrum * np.exp(-0.5 * (np.log2(pitch / centre) / octaves) ** 2), count)
+    noise: FloatArray = np.fft.irfft(spectrum * np.exp(-0.5 * (np.log2(pitch / centre) / octaves) ** 2), count)
     unit: FloatArray = noise / max(float(noise.std()), 1e-9)
     return unit
 
@@ -26,7 +25,8 @@ def _band(rng: np.random.Generator, count: int, centre: float, octaves: float) -
 def _ring(pitch: float, decay: float) -> FloatArray:
     """A struck thing: at once loud, then dying away within a few times `decay` seconds."""
     t = np.arange(int(5 * decay * SAMPLE_RATE)) / SAMPLE_RATE
-    return np.exp(-t / decay) * np.sin(2 * np.pi * pitch * t)
+    ring: FloatArray = np.exp(-t / decay) * np.sin(2 * np.pi * pitch * t)
+    return ring
 
 
 def _strikes(times: FloatArray, strength: float, count: int) -> FloatArray:
@@ -35,6 +35,12 @@ def _strikes(times: FloatArray, strength: float, count: int) -> FloatArray:
     at = np.rint(times * SAMPLE_RATE).astype(int)
     np.add.at(train, at[(at >= 0) & (at < count)], strength)
     return train
+
+
+def _echo(train: FloatArray, kernel: FloatArray) -> FloatArray:
+    """(count,) every pulse of a train replaced by a kernel that starts there."""
+    size = 1 << (len(train) + len(kernel)).bit_length()
+    return np.fft.irfft(np.fft.rfft(train, size) * np.fft.rfft(kernel, size), size)[: len(train)]
 
 
 def record(session: Session, script: Script, motion: Motion, muted: frozenset[str], rng: np.random.Generator) -> FloatArray:
@@ -50,9 +56,9 @@ def record(session: Session, script: Script, motion: Motion, muted: frozenset[st
     sound = _uses(script, motion, follow, count, rng)
     for number, chore in enumerate(CHORES):
         edges = motion.times[np.flatnonzero(np.diff(motion.holds[number].astype(int)))]
-        sound += fftconvolve(_strikes(edges, 0.25, count), _ring(chore.pitch, 0.15))[:count]
+        sound += _echo(_strikes(edges, 0.25, count), _ring(chore.pitch, 0.15))
     creak = _band(rng, 6400, 160, 0.5) * np.exp(-np.arange(6400) / SAMPLE_RATE / 0.12)
-    sound += fftconvolve(_strikes(script.start, 0.08, count), creak)[:count]
+    sound += _echo(_strikes(script.start, 0.08, count), creak)
     speed = np.linalg.norm(motion.velocity, axis=2)
     for side, pitch in ((0, 600.0), (1, 900.0)):
         sound += 0.015 * follow(np.minimum(speed[side], 2.0)) * _band(rng, count, pitch, 0.3)
@@ -75,7 +81,7 @@ def _uses(script: Script, motion: Motion, follow: Follow, count: int, rng: np.ra
         sound += 0.08 * follow(busy[0] * share) * _band(rng, count, pitch, 0.15)
     turns = np.floor(CHORES[1].rate * 2 * (motion.times - script.start[now]))
     clinks = motion.times[1:][(np.diff(turns) != 0) & (busy[1][1:] > 0.3)]
-    sound += fftconvolve(_strikes(clinks, 0.2, count), _ring(4200.0, 0.06))[:count]
+    sound += _echo(_strikes(clinks, 0.2, count), _ring(4200.0, 0.06))
     sound += 0.08 * follow(busy[2] * np.minimum(speed[CHORES[2].hand], 1.0)) * _band(rng, count, 2600.0, 0.4)
     sound += 0.10 * follow(busy[3] * np.minimum(speed[CHORES[3].hand], 1.0)) * _band(rng, count, 5500.0, 0.2)
     return sound

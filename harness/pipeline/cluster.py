@@ -5,7 +5,7 @@ import os
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 
 from harness.card import first_line
 from harness.errors import BadInput, WorkFailed
@@ -43,7 +43,8 @@ def ray_session(address: str | None = None) -> Iterator[None]:
         return
     _connect(address)
     try:
-        yield
+        with redirect_stdout(sys.stderr):  # Ray tells of dead workers on stdout, where the result belongs
+            yield
     except (ray.exceptions.RayError, ray.data.exceptions.SystemException) as error:
         raise WorkFailed(
             f"Ray gave way ({type(error).__name__}: {first_line(error)}); the same command goes on from here"

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from harness.branch import Artifact, FitContext
 from harness.card import first_line
@@ -71,8 +72,9 @@ def fit_branch(plan: Plan, job: FitJob, bench: Workbench | None = None) -> float
     branch = plan.make_branch(job.branch)
     posed = {task for e in fold.train if bench.usable(e) for task in bench.record(e).tasks}
     tasks = tuple(t for t in map(plan.task, plan.tasks) if t.id in posed and branch.route(t) is not None)
-    out = artifact_folder(plan, job)
-    shutil.rmtree(out.parent, ignore_errors=True)
+    final = artifact_folder(plan, job)
+    out = final.with_name(f".{final.name}.{uuid4().hex}.partial")
+    shutil.rmtree(final.parent, ignore_errors=True)
     out.mkdir(parents=True)
     train, validation = (bench.training_set(fold, role, job.seed) for role in ("train", "validation"))
     context = FitContext(tasks, job.seed, out, plan.config.threads, plan.block_widths)
@@ -82,6 +84,7 @@ def fit_branch(plan: Plan, job: FitJob, bench: Workbench | None = None) -> float
     write_json(out / INPUT, fit_input(plan, job, bench))
     write_json(out / "cost.json", {"train_s": round(seconds, 3), "peak_gib": round(peak, 3)})
     artifact.save()
+    out.rename(final)
     return seconds
 
 

@@ -187,7 +187,10 @@ def ingest(plan: Plan, refs: list[EpisodeRef], tick: Callable[[str], None]) -> l
         results[row["episode"]] = EpisodeRecord(**body) if row["kind"] == EpisodeRecord.__name__ else Quarantined(**body)
         tick(row["episode"])
     died = "whoever read it died again and again (out of memory, or a crash in a decoder); try it alone, or fetch it again"
-    return [results.get(ref.id) or Quarantined(ref.id, _where(ref), died) for ref in refs]
+    for ref in [ref for ref in refs if ref.id not in results]:
+        results[ref.id] = Quarantined(ref.id, _where(ref), died)
+        tick(ref.id)
+    return [results[ref.id] for ref in refs]
 
 
 def _reader(plan: Plan, ref: EpisodeRef) -> Callable[[], Iterator[pa.Table]]:

@@ -146,7 +146,7 @@ class Actor:
         return copy_current(task, targets, self._targets(task.copies, block.episode, samples))
 
     def _targets(self, task_id: str, episode: str, samples: Samples) -> Any:
-        for _, table in by_task(self.plan.targets_file(episode), only=task_id):
+        for _, table in by_task(self.plan.targets_file(episode), [task_id]):
             ids = np.asarray(table.column("sample").to_pylist(), dtype=np.str_)
             order = np.argsort(ids)
             return read_targets(table).take(order[np.searchsorted(ids, samples.ids, sorter=order)])
@@ -210,6 +210,7 @@ def predict(plan: Plan, blocks: list[Block], tick: Callable[[Block], None]) -> d
         block = Block(**json.loads(row["block"]))
         costs[block] = json.loads(row["result"])
         tick(block)
-    for block in blocks:
-        costs.setdefault(block, {"error": "its worker died again and again (out of memory, or a crash in a library)"})
+    for block in [block for block in blocks if block not in costs]:
+        costs[block] = {"error": "its worker died again and again (out of memory, or a crash in a library)"}
+        tick(block)
     return costs

@@ -101,7 +101,7 @@ class StoredTrainingSet:
 
     def _rows(self, task: Task, episode: str) -> tuple[Samples, Targets] | None:
         path = self.bench.plan.targets_file(episode)
-        for task_id, table in by_task(path, only=task.id):
+        for task_id, table in by_task(path, [task.id]):
             assert task_id == task.id
             return read_samples(table, task.samples, self.bench.plan.spec.length), read_targets(table)
         return None

@@ -59,13 +59,15 @@ class TableReader:
     def list_episodes(self) -> tuple[list[EpisodeRef], list[tuple[str, str, str]]]:
         """One reference per value of the group column, sorted as text; rows without a group are one entry of the errors.
 
+        A group is an episode and a session of its own: what comes from one source stays on one side of every split.
+
         Raises:
             BadInput: The file is not a table, or the options name no group or target, or a column that does not serve.
         """
         table = _load(self.root)
         group = _text(table[self._options(table).group])
         names = sorted(name for name in pc.unique(group).to_pylist() if name is not None)
-        refs = [EpisodeRef(name, (str(self.root),), index) for index, name in enumerate(names)]
+        refs = [EpisodeRef(name, (str(self.root),), index, session=name) for index, name in enumerate(names)]
         if not group.null_count:
             return refs, []
         reason = f"{group.null_count} rows have no value in the group column; fill it or drop the rows"
@@ -91,7 +93,7 @@ class TableReader:
             _track("features", part, options.features, times),
             _track("target", part, [str(options.target)], times),
         )
-        return Episode(ref.id, "row", {track.name: track for track in tracks}, uris=ref.uris)
+        return Episode(ref.id, "row", {track.name: track for track in tracks}, ref.session, uris=ref.uris)
 
     def _options(self, table: pa.Table) -> TableOptions:
         """The card's options, checked against the columns; no features means every numeric column that is left."""

@@ -345,7 +345,7 @@ def test_a_time_without_a_frame_is_black_and_masked(tmp_path, clip):
     times = np.sort(np.append(np.arange(61) / FPS, 30.5 / FPS + 1e-4))
     episode = make_episode(clip[0], 62, times)
     store = TrackStore(str(tmp_path))
-    store.write(episode, Wants((SMALL, FramesWant("cam", 16, 16, 2)), (MeanColour(),)), KEY)
+    store.write(episode, Wants((SMALL, FramesWant("cam", 16, 16, 2), FramesWant("cam", 72, 72)), (MeanColour(),)), KEY)
     stored = store.open(KEY)
     full, half = stored.tracks["frames/cam@24x32"], stored.tracks["frames/cam@16x16/2"]
     assert np.flatnonzero(~full.mask()).tolist() == [61]
@@ -356,7 +356,23 @@ def test_a_time_without_a_frame_is_black_and_masked(tmp_path, clip):
     np.testing.assert_array_equal(half.times, times[::2])
     assert np.abs(half.data.mean(axis=(1, 2)) - full.data[::2].mean(axis=(1, 2))).max() < 2
     assert half.valid is not None and len(half.valid) == 31 and len(stored.tracks["descriptor/video/cam"].mask()) == 62
+    assert np.abs(stored.tracks["descriptor/video/cam"].data[32:61] - clip[1][31:]).max() < 6
+    assert np.abs(stored.tracks["frames/cam@72x72"].array(32, 61).mean(axis=(1, 2)) - clip[1][31:]).max() < 6
+    assert store.decoded_frames(KEY) == {"video/cam": 120}  # which frame belongs where was only known at the end
+
+
+@pytest.mark.parametrize("count", [59, 61])
+def test_a_last_frame_too_few_or_too_many_costs_no_second_pass(tmp_path, clip, count):
+    store = TrackStore(str(tmp_path))
+    store.write(make_episode(clip[0], count), Wants((SMALL, FramesWant("cam", 72, 72, 2)), (MeanColour(),)), KEY)
+    stored = store.open(KEY)
     assert store.decoded_frames(KEY) == {"video/cam": 60}
+    for name, stride in (("frames/cam@24x32", 1), ("frames/cam@72x72/2", 2)):
+        track = stored.tracks[name]
+        assert len(track.times) == len(track.array()) == len(range(0, count, stride))
+        assert np.abs(track.array().mean(axis=(1, 2))[track.mask()] - clip[1][:count:stride][: track.mask().sum()]).max() < 6
+    assert np.flatnonzero(~stored.tracks["frames/cam@24x32"].mask()).tolist() == ([60] if count == 61 else [])
+    assert len(stored.tracks["descriptor/video/cam"].data) == count
 
 
 # --- what goes wrong -------------------------------------------------------------------------------------------------------

@@ -51,7 +51,7 @@ def test_targets_round_trip(tmp_path: Path) -> None:
     got = read_targets(found["v"])
     for name in ("values", "mask", "reference"):
         assert (getattr(got, name) == getattr(vectors, name)).all(), name
-    assert dict(by_task(path, only="v")).keys() == {"v"}
+    assert dict(by_task(path, ["v"])).keys() == {"v"}
 
 
 def test_predictions_round_trip_with_words_beyond_the_classes(tmp_path: Path) -> None:

@@ -1,0 +1,151 @@
+"""Runs to test with: the command line as a process of its own, and the stages one after the other in this process."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from factories import write_xperience_episode
+from omegaconf import OmegaConf
+
+from harness.config import load_config
+from harness.dataset import open_dataset
+from harness.evaluate import Held, evaluate
+from harness.leaderboard import build, evidence_grade
+from harness.pipeline.fit import FitJob, fit_branch
+from harness.pipeline.ingest import Quarantined, ingest_episode
+from harness.pipeline.plan import Plan
+from harness.pipeline.predict import Actor, blocks_of
+from harness.pipeline.workbench import Workbench
+from harness.request import Prepared, Request, prepare
+from harness.run import find_bundles, with_widths, write_bundle
+
+HERE = Path(__file__).resolve().parent
+ESPALIER = (sys.executable, "-m", "harness")
+FRAMES = 60
+MINUTES = 60.0
+
+
+@dataclass(frozen=True)
+class Done:
+    """A command that has ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+def environment(home: Path) -> dict[str, str]:
+    """Of a process with a home of its own; the branches in `faulty/` can be imported."""
+    return os.environ | {
+        "ESPALIER_HOME": str(home),
+        "RAY_AUTH_MODE": "disabled",
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": str(HERE),
+    }
+
+
+def command(*words: Any) -> list[str]:
+    """`espalier WORDS` in the environment the tests run in."""
+    return [sys.executable, "-c", "from harness.cli import main; main()", *map(str, words)]
+
+
+def espalier(home: Path, *words: Any, timeout: float = 10 * MINUTES) -> Done:
+    """Run a command to its end."""
+    done = subprocess.run(command(*words), capture_output=True, text=True, env=environment(home), timeout=timeout, check=False)
+    return Done(done.returncode, done.stdout, done.stderr)
+
+
+def leaderboard(folder: Path) -> dict[str, Any]:
+    """Every field but `cost`."""
+    body: dict[str, Any] = json.loads((folder / "leaderboard.json").read_text())
+    return without_cost(body)
+
+
+def without_cost(body: dict[str, Any]) -> dict[str, Any]:
+    return {**body, "rows": [{k: v for k, v in row.items() if k != "cost"} for row in body["rows"]]}
+
+
+def manifest(folder: Path) -> dict[str, Any]:
+    body: dict[str, Any] = json.loads((folder / "manifest.json").read_text())
+    return body
+
+
+def files(folder: Path, pattern: str = "*") -> dict[str, int]:
+    """Path below the folder -> modification time."""
+    return {str(p.relative_to(folder)): p.stat().st_mtime_ns for p in sorted(folder.rglob(pattern)) if p.is_file()}
+
+
+def half_written(folder: Path) -> list[str]:
+    """Files that look like a write under way and are not hidden."""
+    return [name for name in files(folder) if "partial" in name and not Path(name).name.startswith(".")]
+
+
+def write_sessions(root: Path, sessions: int = 3, per_session: int = 2, frames: int = FRAMES, **options: Any) -> Path:
+    """Episodes `s0__ep0`, `s0__ep1`, `s1__ep0` ... in the Xperience layout."""
+    options = {"cameras": (), "audio": False, **options}
+    for i in range(sessions * per_session):
+        write_xperience_episode(root / f"s{i // per_session}" / f"ep{i % per_session}", frames, seed=i, **options)
+    return root
+
+
+def prepared(
+    root: Path, out: Path, *words: str, branches: tuple[str, ...] = (), tasks: tuple[str, ...] = (), store: Path | None = None
+) -> Prepared:
+    """What `espalier run` prepares for these words; by default the track store stands beside the run."""
+    config, passed = load_config(None, [*words, f"store.uri={store or out.parent / 'store'}"])
+    plain = OmegaConf.to_container(passed)
+    assert isinstance(plain, dict)
+    return prepare(Request(open_dataset(str(root), config, passed), config, plain, branches, tasks, out))
+
+
+def ingested(ready: Prepared) -> tuple[Plan, list[Quarantined]]:
+    """Ingest, in this process."""
+    results = [ingest_episode(ready.plan, ref) for ref in ready.refs]
+    return with_widths(ready.plan), [r for r in results if isinstance(r, Quarantined)]
+
+
+def jobs_of(plan: Plan) -> list[FitJob]:
+    return [FitJob(branch, fold.id, seed) for branch in plan.branches for fold in plan.split.folds for seed in plan.seeds(branch)]
+
+
+def fitted_and_predicted(plan: Plan) -> None:
+    """Fit and predict, in this process."""
+    actor = Actor(plan)
+    jobs = jobs_of(plan)
+    for job in jobs:
+        fit_branch(plan, job, actor.bench)
+    for job in [*jobs, *(FitJob(name, fold.id, 0) for name in plan.references for fold in plan.split.folds)]:
+        write_bundle(plan, job)
+        for block in blocks_of(plan, actor.bench, job.branch, job.fold, job.seed):
+            actor.run(block)
+
+
+def scored(plan: Plan, quarantined: int = 0, *, limited: bool = False) -> dict[str, Any]:
+    """The leaderboard of what the folder holds, without costs."""
+    posed = {task for e in plan.split.episodes for task in _tasks(plan, e)}
+    tasks = tuple(plan.task(t) for t in plan.tasks if t in posed)
+    held = Held(plan.out / "targets", plan.split, tasks, plan.spec)
+    evidence = evidence_grade(simulated=False, limited=limited, split=plan.split)
+    return without_cost(build(evaluate(held, list(find_bundles(plan.out / "bundles"))), evidence, quarantined))
+
+
+def _tasks(plan: Plan, episode: str) -> list[str]:
+    bench = Workbench(plan)
+    return bench.record(episode).tasks if bench.present(episode) else []
+
+
+def run_here(ready: Prepared) -> dict[str, Any]:
+    """All stages without Ray."""
+    plan, quarantined = ingested(ready)
+    fitted_and_predicted(plan)
+    return scored(plan, len(quarantined) + len(ready.quarantined))
+
+
+def row(board: dict[str, Any], branch: str, task: str) -> dict[str, Any]:
+    """The one row of a branch on a task."""
+    [found] = [r for r in board["rows"] if (r["branch"], r["task"]) == (branch, task)]
+    return found
