@@ -131,7 +131,7 @@ def load_config(file: Path | None, words: list[str]) -> tuple[RunConfig, DictCon
         raise BadInput(_unknown_key(error)) from error
     except OmegaConfBaseException as error:
         raise BadInput(f"{error.full_key or 'config'}: {first_line(error)}") from error
-    except (OSError, ValueError, YAMLError) as error:
+    except (OSError, TypeError, ValueError, YAMLError) as error:
         raise BadInput(f"config: {first_line(error)}") from error
     assert isinstance(config, RunConfig)
     return config, passed

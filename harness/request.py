@@ -172,7 +172,7 @@ def _check_branches(plan: Plan) -> None:
     for name in plan.branches:
         try:
             plan.make_branch(name)
-        except TypeError as error:  # options that the branch's config class does not take
+        except (TypeError, ValueError) as error:  # options that the branch's config class does not take
             raise BadInput(f"branch.{name}: {first_line(error)}") from error
     unknown = sorted(set(plan.config.branch) - set(plan.branches))
     if unknown:

@@ -95,7 +95,7 @@ class Part:
 
     def to_bytes(self) -> bytes:
         """The marker."""
-        return json.dumps(asdict(self), indent=1).encode()
+        return json.dumps(asdict(self)).encode()
 
     @staticmethod
     def from_bytes(marker: bytes) -> "Part | None":

@@ -16,8 +16,8 @@ from harness.episode import FloatArray
 
 _FLOOR = -1.75
 _TABLE = (-0.62, 0.62, 0.16, 0.95)
-_FAR = 4.0
-"""Metres at which the walls stand and the depth sensor ends."""
+_NEAR, _FAR = 0.05, 4.0
+"""Metres: nothing is drawn larger than at the first; at the second the walls stand and the depth sensor ends."""
 _PLANKS, _TRAYS, _FLOOR_CODE, _WALLS = 0, 8, 10, 11
 _BALLS = 15
 _CELL, _CELLS, _CORNER = 0.01, 300, (-1.5, -0.8)
@@ -126,47 +126,50 @@ def _room(rays: FloatArray, centre: FloatArray, turn: FloatArray, plan: NDArray[
     return code, np.where(below, np.minimum(floor, np.float32(_FAR)), table)
 
 
-def view(camera: Camera, motion: Motion, balls: Balls, session: Session) -> Iterator[NDArray]:
-    """Surface codes of one camera, (B, SIZE, SIZE) uint8 per batch of frames."""
+def _looks(
+    camera: Camera, size: int, motion: Motion, balls: Balls, session: Session
+) -> Iterator[tuple[slice, NDArray[np.uint8], FloatArray, FloatArray]]:
+    """Batches of B frames: which, codes and distances of the room (B, size^2), and balls in the camera frame (B, P, 3)."""
     R, t = to_cameras(camera.T_c_b, motion.head, motion.turn)
-    rays, plan = np.ascontiguousarray(camera.rays(SIZE // 2).T, np.float32), _floor_plan(session)
-    code = (_BALLS + _SHADES * balls.paint).astype(np.uint8)
+    rays, plan = np.ascontiguousarray(camera.rays(size).T, np.float32), _floor_plan(session)
     for start in range(0, len(R), _BATCH):
         part = slice(start, start + _BATCH)
         back = R[part].transpose(0, 2, 1)
         centre = -np.einsum("tij,tj->ti", back, t[part])
-        room, _ = _room(rays, centre.astype(np.float32), back.astype(np.float32), plan)
-        wide = np.repeat(room, 2, axis=1).reshape(-1, SIZE // 2, SIZE)
-        canvas = np.empty((len(room), SIZE, SIZE), np.uint8)
+        codes, distances = _room(rays, centre.astype(np.float32), back.astype(np.float32), plan)
+        yield part, codes, distances, balls.place[part] @ back + t[part, None]
+
+
+def view(camera: Camera, motion: Motion, balls: Balls, session: Session) -> Iterator[NDArray[np.uint8]]:
+    """Surface codes of one camera, (B, SIZE, SIZE) per batch of frames."""
+    paint = (_BALLS + _SHADES * balls.paint).astype(np.uint8)
+    for part, codes, _, seen in _looks(camera, SIZE // 2, motion, balls, session):
+        wide = np.repeat(codes, 2, axis=1).reshape(-1, SIZE // 2, SIZE)
+        canvas = np.empty((len(wide), SIZE, SIZE), np.uint8)
         canvas[:, ::2], canvas[:, 1::2] = wide, wide
-        seen = balls.place[part] @ R[part].transpose(0, 2, 1) + t[part, None]
         distance = np.linalg.norm(seen, axis=2)
         depth = seen[..., 2] if camera.distortion is None else distance
-        radius = camera.focal * balls.radius[part] / np.maximum(depth, 0.05)
-        values = np.broadcast_to(code, radius.shape)
-        splat(canvas, camera.project(seen), radius, distance, values, shaded=True)
+        radius = camera.focal * balls.radius[part] / np.maximum(depth, _NEAR)
+        splat(canvas, camera.project(seen), radius, distance, np.broadcast_to(paint, radius.shape), shaded=True)
         yield canvas
 
 
-def depth_maps(motion: Motion, balls: Balls, session: Session) -> tuple[FloatArray, NDArray]:
-    """Depth along the optical axis of the left stereo camera (T, D, D) float16 metres and confidence (T, D, D) uint8."""
-    R, t = to_cameras(STEREO_LEFT.T_c_b, motion.head, motion.turn)
-    rays, plan = np.ascontiguousarray(STEREO_LEFT.rays(DEPTH_SIZE).T, np.float32), _floor_plan(session)
+def depth_maps(motion: Motion, balls: Balls, session: Session) -> tuple[NDArray[np.float16], NDArray[np.uint8]]:
+    """Depth along the optical axis of the left stereo camera (T, D, D) in metres, and confidence (T, D, D) in 0..255.
+
+    Confidence falls with distance and at edges.
+    """
+    out: FloatArray = np.empty((len(motion.times), DEPTH_SIZE, DEPTH_SIZE), np.float32)
     scale = DEPTH_SIZE / SIZE
-    out: FloatArray = np.empty((len(R), DEPTH_SIZE, DEPTH_SIZE), np.float32)
-    for start in range(0, len(R), _BATCH):
-        part = slice(start, start + _BATCH)
-        back = R[part].transpose(0, 2, 1)
-        centre = -np.einsum("tij,tj->ti", back, t[part])
-        _, depth = _room(rays, centre.astype(np.float32), back.astype(np.float32), plan)
-        out[part] = depth.reshape(-1, DEPTH_SIZE, DEPTH_SIZE)
-        seen = balls.place[part] @ R[part].transpose(0, 2, 1) + t[part, None]
-        z = seen[..., 2]
-        radius = np.where(z > 0.05, scale * STEREO_LEFT.focal * balls.radius[part] / np.maximum(z, 0.05), 0.0)
-        splat(out[part], STEREO_LEFT.project(seen) * scale, radius, z, z - 0.6 * balls.radius[part], shaded=False)
-    out = np.clip(out, 0.05, _FAR)
+    for part, _, distances, seen in _looks(STEREO_LEFT, DEPTH_SIZE, motion, balls, session):
+        out[part] = distances.reshape(-1, DEPTH_SIZE, DEPTH_SIZE)
+        z, size = seen[..., 2], balls.radius[part]
+        radius = scale * STEREO_LEFT.focal * size / np.maximum(z, _NEAR)
+        # What is seen of a ball lies on average two thirds of its radius before its centre.
+        splat(out[part], STEREO_LEFT.project(seen) * scale, radius, z, z - 2 / 3 * size, shaded=False)
+    out = np.clip(out, _NEAR, _FAR)
     edge = np.abs(np.diff(out, axis=1, prepend=out[:, :1])) + np.abs(np.diff(out, axis=2, prepend=out[:, :, :1]))
-    confidence = 255 * np.exp(-out / 4) * (1 - np.clip(2 * edge, 0, 1))
+    confidence = 255 * np.exp(-out / _FAR) * (1 - np.clip(2 * edge, 0, 1))
     return out.astype(np.float16), confidence.astype(np.uint8)
 
 

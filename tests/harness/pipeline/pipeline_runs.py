@@ -1,10 +1,6 @@
-"""Runs to test with: the command line as a process of its own, and the stages one after the other in this process."""
+"""What test runs need: recordings, the stages one after the other in this process, and a look at what is on disk."""
 
 import json
-import os
-import subprocess
-import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,40 +19,7 @@ from harness.pipeline.workbench import Workbench
 from harness.request import Prepared, Request, prepare
 from harness.run import find_bundles, with_widths, write_bundle
 
-HERE = Path(__file__).resolve().parent
-ESPALIER = (sys.executable, "-m", "harness")
 FRAMES = 60
-MINUTES = 60.0
-
-
-@dataclass(frozen=True)
-class Done:
-    """A command that has ended."""
-
-    code: int
-    out: str
-    err: str
-
-
-def environment(home: Path) -> dict[str, str]:
-    """Of a process with a home of its own; the branches in `faulty/` can be imported."""
-    return os.environ | {
-        "ESPALIER_HOME": str(home),
-        "RAY_AUTH_MODE": "disabled",
-        "OMP_NUM_THREADS": "1",
-        "PYTHONPATH": str(HERE),
-    }
-
-
-def command(*words: Any) -> list[str]:
-    """`espalier WORDS` in the environment the tests run in."""
-    return [sys.executable, "-c", "from harness.cli import main; main()", *map(str, words)]
-
-
-def espalier(home: Path, *words: Any, timeout: float = 10 * MINUTES) -> Done:
-    """Run a command to its end."""
-    done = subprocess.run(command(*words), capture_output=True, text=True, env=environment(home), timeout=timeout, check=False)
-    return Done(done.returncode, done.stdout, done.stderr)
 
 
 def leaderboard(folder: Path) -> dict[str, Any]:
