@@ -35,7 +35,7 @@ Out = Annotated[Path, typer.Option("--out", help="Folder for the result.")]
 def console(*, error: bool = False) -> Console:
     """A console; as wide as a table needs where the output is no terminal."""
     width = None if (sys.stderr if error else sys.stdout).isatty() else 160
-    return Console(stderr=error, width=width, soft_wrap=not error and width is None)
+    return Console(stderr=error, width=width, soft_wrap=width is not None)
 
 
 @app.command("demo-data")

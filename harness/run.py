@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from harness.branch import Artifact, branch_names
+from harness.branch import Artifact
 from harness.bundle import Bundle, find_bundles
 from harness.episode import EpisodeRef
 from harness.errors import BadInput, UnreadableEpisode
@@ -267,8 +267,3 @@ def write_bundle(plan: Plan, job: FitJob) -> None:
         cost=cost,
         details=artifact.details,
     ).save()
-
-
-def known_branches() -> list[str]:
-    """Every branch and privileged row that `-b` takes."""
-    return [*branch_names(), *PRIVILEGED]

@@ -204,7 +204,8 @@ def decode_into(part: PartWriter, camera: Track, sinks: Sequence[Sink], threads:
         part.decoded[camera.name] += len(stamps)
     for sink in sinks:
         rows = len(range(-done % sink.stride, len(times) - done, sink.stride))
-        sink.append(np.zeros((rows, *sink.size, 3), np.uint8))
+        if rows:
+            sink.append(np.zeros((rows, *sink.size, 3), np.uint8))
     valid = None if (index >= 0).all() else index >= 0
     for sink in sinks:
         sink.finish(part, camera, times[:: sink.stride], None if valid is None else valid[:: sink.stride])

@@ -44,13 +44,13 @@ def command(*words: Any) -> list[str]:
     return [str(Path(sys.executable).with_name("espalier")), *map(str, words)]
 
 
-def environment(home: Path, **more: Path) -> dict[str, str]:
+def environment(home: Path, **more: Path | str) -> dict[str, str]:
     """Of a process with a home of its own, in which the branches of `faulty` can be imported."""
     own = {"ESPALIER_HOME": home, "RAY_AUTH_MODE": "disabled", "OMP_NUM_THREADS": "1", "PYTHONPATH": FAULTY, **more}
     return os.environ | {name: str(value) for name, value in own.items()}
 
 
-def espalier(home: Path, *words: Any, **more: Path) -> Done:
+def espalier(home: Path, *words: Any, **more: Path | str) -> Done:
     """Run a command to its end in a process of its own."""
     done = subprocess.run(
         command(*words), capture_output=True, text=True, env=environment(home, **more), timeout=TIMEOUT_S, check=False

@@ -130,7 +130,8 @@ class _HeadBranch(Branch):
         for role, heads in self._fit_heads(job, answered, table, prepared, scratch).items():
             job.writer.add(table.layouts[role], prepared[role], heads, role)
             for task_id, head in heads.items():
-                job.details.setdefault(task_id, {}).update(head.details)
+                if head.details:
+                    job.details.setdefault(task_id, {}).update({role: head.details} if role else head.details)
 
     @abstractmethod
     def _fit_heads(
@@ -208,14 +209,12 @@ class MLP(_HeadBranch):
         if validation is not None:
             job.saw("early_stopping", validation.episodes)
         maker = NetworkTasks(table, prepared, validation, self.config)
-        networks = {task.id: maker.make(task.id, task.answer) for task in tasks}
-        fits = train([n.problem for n in networks.values()], self.config, job.context.seed, job.context.threads, str(scratch))
-        heads = {t: n.head(fit, fixed) for (t, n), fit in zip(networks.items(), fits, strict=True)}
-        if tasks[0].answer == "retrieval":
-            key = networks[tasks[0].id].key
-            assert key is not None
-            return {"query": heads, "key": {tasks[0].id: key}}
-        return {"": heads}
+        networks = [network for task in tasks for network in maker.make(task.id, task.answer)]
+        fits = train([n.problem for n in networks], self.config, job.context.seed, job.context.threads, str(scratch))
+        heads: dict[str, dict[str, FittedHead]] = {}
+        for network, fit in zip(networks, fits, strict=True):
+            heads.setdefault(network.role, {})[network.problem.name] = network.head(fit, fixed)
+        return heads
 
 
 def _why_not(task: Task, table: Table | None) -> str:

@@ -21,6 +21,7 @@ from harness.tasks.base import Task
 from harness.window import ObservedBatch
 
 FILE = "heads.json"
+PROJECTIONS = ("projection", "left_projection", "right_projection")  # these stand on rotated coordinates
 
 
 @dataclass
@@ -51,7 +52,7 @@ class HeadWriter:
         scaler, rotation = prepared.scaler, prepared.rotation
         arrays: dict[str, NDArray] = {"mean": scaler.mean, "std": scaler.std, "weight": scaler.weight}
         # Whichever is smaller: the rotation once, or every head's weights on the columns themselves.
-        rotated = sum(head.arrays["projection"].shape[1] for head in heads.values()) > rotation.rank
+        rotated = sum(h.arrays[k].shape[1] for h in heads.values() for k in PROJECTIONS if k in h.arrays) > rotation.rank
         if rotated:
             arrays["rotation"] = rotation.expand(np.eye(rotation.rank))
         np.savez(self.folder / f"inputs-{number}.npz", **arrays)  # type: ignore[arg-type]
@@ -60,7 +61,7 @@ class HeadWriter:
             self.parameters += sum(a.size for a in head.arrays.values() if a.ndim == 2)
             stored = dict(head.arrays)
             if not rotated:
-                stored["projection"] = rotation.expand(stored["projection"])
+                stored |= {k: rotation.expand(stored[k]) for k in PROJECTIONS if k in stored}
             stored = {k: a.astype(np.float32) if a.dtype == np.float64 else a for k, a in stored.items()}
             entry = self._tasks.setdefault(task, {"roles": {}})
             entry["roles"][role] = {"inputs": number, "file": f"head-{number}-{position}.npz"}
@@ -136,10 +137,14 @@ def scores(arrays: dict[str, NDArray], scaler: Scaler, rotation: NDArray | None,
 
 
 def forward(arrays: dict[str, NDArray], z: NDArray) -> NDArray[np.float64]:
-    """(m, outputs) of a linear head, or of a network where there are hidden layers."""
+    """(m, outputs) of a linear head, or of a network where there are hidden layers, with linear outputs beside it."""
     out: NDArray[np.float64] = (z @ arrays["projection"] + arrays["bias"]).astype(np.float64)
     if "hidden_weight" in arrays:
         out = gelu(gelu(out) @ arrays["hidden_weight"] + arrays["hidden_bias"]) @ arrays["out_weight"] + arrays["out_bias"]
+    if "left_projection" in arrays:
+        out = np.concatenate([z @ arrays["left_projection"] + arrays["left_bias"], out], axis=1)
+    if "right_projection" in arrays:
+        out = np.concatenate([out, z @ arrays["right_projection"] + arrays["right_bias"]], axis=1)
     return out
 
 

@@ -11,7 +11,7 @@ from branches.heads.gather import Table, TaskRows
 from branches.heads.logistic import choose_penalty, fit_logistic, fold_of
 from branches.heads.pairs import fit_cross_prediction
 from branches.heads.prepare import FittedHead, Prepared
-from branches.heads.retrieval import fit_key_space
+from branches.heads.retrieval import fit_meeting_space
 from branches.heads.ridge import Factors, ReadRows, RidgeProblem, factorise, inner_groups, penalty_range, ridge_problem
 from branches.heads.scaler import SMALLEST_STD, column_moments
 from harness.episode import BoolArray
@@ -101,12 +101,16 @@ class LinearFitter:
         return FittedHead(arrays, details)
 
     def retrieval(self, rows: TaskRows) -> dict[str, FittedHead]:
-        """The query is mapped into the space of the key by ridge; see `branches.heads.retrieval`."""
+        """Query and key are each mapped into the other's space by ridge; see `branches.heads.retrieval`."""
         keep = rows.valid & self.table.usable
         groups, unit = self._groups(keep)
-        space = fit_key_space(self.table, self.prepared, keep, groups, self.options.key_dims, self.options.penalty)
-        query = FittedHead(space.query_arrays(), {"inner_groups": unit, **space.details})
-        return {"query": query, "key": FittedHead(space.key_arrays())}
+        query, key = self.prepared["query"], self.prepared["key"]
+        options = (self.table, keep, groups, self.options.key_dims, self.options.penalty)
+        forward, back = fit_meeting_space(query, key, *options), fit_meeting_space(key, query, *options)
+        return {
+            "query": FittedHead(_side_by_side(forward.source_map(), back.goal_map()), {"inner_groups": unit, **forward.details}),
+            "key": FittedHead(_side_by_side(forward.goal_map(), back.source_map()), back.details),
+        }
 
     def _groups(self, keep: BoolArray) -> tuple[NDArray[np.int64], str]:
         return inner_groups(self.table.cluster, self.table.episode, keep, self.options.inner_folds)
@@ -158,3 +162,8 @@ def best_threshold(scores: Matrix, truth: BoolArray) -> tuple[float, float]:
 
 def _answers(scores: Matrix, best: BoolArray) -> list[BoolArray]:
     return [np.asarray((scores > threshold) | best, bool) for threshold in THRESHOLDS]
+
+
+def _side_by_side(one: tuple[Matrix, Matrix], other: tuple[Matrix, Matrix]) -> dict[str, NDArray]:
+    """Two linear maps of the same rows as one."""
+    return {"projection": np.concatenate([one[0], other[0]], axis=1), "bias": np.concatenate([one[1], other[1]])}

@@ -13,7 +13,7 @@ from branches.heads.heads import forward
 from branches.heads.linear import best_threshold
 from branches.heads.mlp import MLPFit, MLPProblem
 from branches.heads.prepare import FittedHead, Prepared
-from branches.heads.retrieval import fit_key_space
+from branches.heads.retrieval import MeetingSpace, fit_meeting_space
 from branches.heads.ridge import inner_groups
 from branches.heads.scaler import column_moments
 from harness.answers import recode, recode_sets
@@ -27,13 +27,13 @@ class NetworkTask:
 
     Attributes:
         problem: Rows and targets.
-        arrays: Of the head: target mean and standard deviation, or a scale of the outputs.
-        key: Retrieval: the head of the key side, which is fitted in closed form.
+        arrays: Of the head beside the network: target mean and standard deviation, or linear outputs.
+        role: Retrieval: which side it maps.
     """
 
     problem: MLPProblem
     arrays: dict[str, NDArray] = field(default_factory=dict)
-    key: FittedHead | None = None
+    role: str = ""
 
     def head(self, fit: MLPFit, fixed: bool) -> FittedHead:
         """The trained network as a head; the threshold of a label set is chosen on validation rows where there are any."""
@@ -41,8 +41,6 @@ class NetworkTask:
         if fit.validation_loss is None:
             details["early_stopping"] = "off: fixed_epochs is set" if fixed else "off: no validation rows, so all epochs ran"
         arrays: dict[str, NDArray] = {**self.arrays, **fit.arrays}
-        if (scale := arrays.pop("out_scale", None)) is not None:
-            arrays |= {"out_weight": arrays["out_weight"] * scale, "out_bias": arrays["out_bias"] * scale}
         if self.problem.loss == "labels":
             threshold = 0.5
             if fit.validation_loss is not None:
@@ -71,8 +69,8 @@ class NetworkTasks:
     _trained: dict[str, Floats] = field(default_factory=dict)
     _rotated: dict[str, Floats] = field(default_factory=dict)
 
-    def make(self, task_id: str, kind: str) -> NetworkTask:
-        """The problem of one task.
+    def make(self, task_id: str, kind: str) -> list[NetworkTask]:
+        """The problem of one task; two where both sides of a retrieval task are mapped.
 
         Args:
             task_id: A task of the table.
@@ -84,16 +82,16 @@ class NetworkTasks:
         keep = rows.valid & self.table.usable
         if kind == "label":
             assert rows.labels is not None
-            return self._task(task_id, "classes", rows.labels[keep].astype(np.int64), len(rows.vocabulary), {})
+            return [self._task(task_id, "classes", rows.labels[keep].astype(np.int64), len(rows.vocabulary), {})]
         if kind == "label_set":
             assert rows.label_sets is not None
-            return self._task(task_id, "labels", rows.label_sets[keep].astype(np.float32), len(rows.vocabulary), {})
+            return [self._task(task_id, "labels", rows.label_sets[keep].astype(np.float32), len(rows.vocabulary), {})]
         assert rows.values is not None
         in_file = np.zeros(len(rows.values), bool)
         in_file[rows.position[keep]] = True
         mean, std = column_moments(rows.values, in_file)
         targets = ((rows.read_values(np.flatnonzero(keep)) - mean) / std).astype(np.float32)
-        return self._task(task_id, "values", targets, len(mean), {"target_mean": mean, "target_std": std})
+        return [self._task(task_id, "values", targets, len(mean), {"target_mean": mean, "target_std": std})]
 
     def _task(self, task_id: str, loss: Any, targets: NDArray, outputs: int, arrays: dict[str, NDArray]) -> NetworkTask:
         rows = self.table.tasks[task_id]
@@ -123,26 +121,34 @@ class NetworkTasks:
             return none
         return (self._validation_rows("")[keep], values[keep]) if keep.any() else none
 
-    def _retrieval(self, task_id: str) -> NetworkTask:
-        """The network maps the query to the key's weighted coordinates, in place of the ridge map that weighs them."""
+    def _retrieval(self, task_id: str) -> list[NetworkTask]:
+        """Two networks, one from the query into the key's space and one back, in place of the two ridge maps."""
         keep = self.table.tasks[task_id].valid & self.table.usable
-        index = np.flatnonzero(keep)
         groups, _ = inner_groups(self.table.cluster, self.table.episode, keep, self.options.inner_folds)
-        space = fit_key_space(self.table, self.prepared, keep, groups, self.options.key_dims, None)
+        found = []
+        for source, goal in (("query", "key"), ("key", "query")):
+            options = (self.table, keep, groups, self.options.key_dims, None)
+            space = fit_meeting_space(self.prepared[source], self.prepared[goal], *options)
+            targets = space.deviations(self._rows(goal)[keep], self.table.episode[keep]).astype(np.float32)
+            held = self._held_out_pairs(task_id, source, goal, space, targets)
+            columns, index = self.prepared[source].rows.width, np.flatnonzero(keep)
+            problem = MLPProblem(task_id, "values", self._rows(source), index, targets, *held, targets.shape[1], columns)
+            found.append((NetworkTask(problem, {}, source), space))
+        (query, forward), (key, back) = found
+        # A vector is the coordinates in the key's space, then those in the query's.
+        query.arrays |= dict(zip(("right_projection", "right_bias"), back.goal_map(), strict=True))
+        key.arrays |= dict(zip(("left_projection", "left_bias"), forward.goal_map(), strict=True))
+        return [query, key]
 
-        def targets(coordinates: NDArray, episode: NDArray[np.int64]) -> Floats:
-            return (space.deviations(coordinates, episode) * space.key_weight).astype(np.float32)
-
-        found = targets(self.prepared["key"].coordinates.read(index), self.table.episode[index])
-        held: tuple[Floats, Floats] = np.zeros((0, self.prepared["query"].rotation.rank), np.float32), found[:0]
+    def _held_out_pairs(
+        self, task_id: str, source: str, goal: str, space: MeetingSpace, targets: Floats
+    ) -> tuple[Floats, Floats]:
         if self.validation is not None:
-            seen = np.flatnonzero(self.validation.tasks[task_id].valid & self.validation.usable)
-            if len(seen):
-                keys = targets(self._validation_rows("key")[seen], self.validation.episode[seen])
-                held = self._validation_rows("query")[seen], keys
-        columns = self.prepared["query"].rows.width
-        problem = MLPProblem(task_id, "values", self._rows("query"), index, found, *held, found.shape[1], columns)
-        return NetworkTask(problem, {"out_scale": space.query_weight / space.key_weight}, FittedHead(space.key_arrays()))
+            seen = self.validation.tasks[task_id].valid & self.validation.usable
+            if seen.any():
+                goals = space.deviations(self._validation_rows(goal)[seen], self.validation.episode[seen])
+                return self._validation_rows(source)[seen], goals.astype(np.float32)
+        return np.zeros((0, self.prepared[source].rotation.rank), np.float32), targets[:0]
 
     def _rows(self, role: str) -> Floats:
         """(n, r) coordinates of all training rows of a role, one array for all tasks."""

@@ -44,7 +44,7 @@ class FittedHead:
     """What a fit found for one task and role.
 
     Attributes:
-        arrays: Of these only `projection` (r, m) stands on rotated coordinates; `branches.heads.heads` reads them all.
+        arrays: What `branches.heads.heads` makes scores of; `projection` (r, m) stands on rotated coordinates.
         details: For a reader; JSON values.
     """
 

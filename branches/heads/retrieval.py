@@ -1,11 +1,11 @@
-"""The space in which query and key meet: the key's principal coordinates, weighted by how well queries predict them.
+"""Where query and key meet: each is mapped into the other's space, and both spaces count.
 
-A query is compared with keys of its own episode, so everything here is fitted on deviations from the episode's mean: what differs
-between episodes alone would only move all keys of a gallery together.
+In a space the goal stands with its own principal coordinates and the source with its prediction of them. A query is compared with
+keys of its own episode, so everything here is fitted on deviations from the episode's mean: what differs between episodes alone
+would only move all keys of a gallery together.
 
-Let R2 be the share of a coordinate's variance that left-out queries explain. Up to the lengths of the two vectors, the
-log-likelihood ratio of a key given the query is then the product of the predicted coordinate over sqrt(R2 (1 - R2)) and the key's
-own coordinate times sqrt(R2 / (1 - R2)). Coordinates that left-out queries do not predict are left out.
+Both sides are weighted by sqrt(R2 / (1 - R2)), where R2 is the share of a coordinate's variance that left-out sources explain:
+the squared weight is the ratio of what is told of a coordinate to what is not. Unpredictable coordinates are left out.
 """
 
 from dataclasses import dataclass
@@ -26,53 +26,43 @@ ROWS_AT_ONCE = 4096
 
 
 @dataclass(frozen=True, eq=False)
-class KeySpace:
-    """E coordinates of the key, and the ridge map from query to key that weighs them.
+class MeetingSpace:
+    """E principal coordinates of the goal, and the ridge map from the source that weighs them.
 
     Attributes:
-        chosen: (E,) which of the key's coordinates they are.
+        chosen: (E,) which of the goal's coordinates they are.
         mean: (E,) of these over train.
         std: (E,) of their deviations from the episode's mean.
-        r2: (E,) share of that variance which left-out queries explain.
-        weights: (r, E) from the query's coordinates to the key's standardised ones.
+        weight: (E,) on each coordinate, for both sides.
+        weights: (r, E) from the source's coordinates to the goal's standardised ones.
         bias: (E,).
-        rank: All coordinates of the key.
+        rank: All coordinates of the goal.
         details: For a reader.
     """
 
     chosen: NDArray[np.int64]
     mean: Matrix
     std: Matrix
-    r2: Matrix
+    weight: Matrix
     weights: Matrix
     bias: Matrix
     rank: int
     details: dict[str, Any]
 
-    @property
-    def query_weight(self) -> Matrix:
-        """(E,) on predicted coordinates."""
-        return np.asarray(1 / np.sqrt(self.r2 * (1 - self.r2)))
+    def source_map(self) -> tuple[Matrix, Matrix]:
+        """(r, E) weights and (E,) bias that bring the source here."""
+        return self.weights * self.weight, self.bias * self.weight
 
-    @property
-    def key_weight(self) -> Matrix:
-        """(E,) on the key's own coordinates."""
-        return np.asarray(np.sqrt(self.r2 / (1 - self.r2)))
-
-    def key_arrays(self) -> dict[str, NDArray]:
-        """The key's side as a linear head."""
-        scale = self.key_weight / self.std
-        return {"projection": np.eye(self.rank)[:, self.chosen] * scale, "bias": -self.mean * scale}
-
-    def query_arrays(self) -> dict[str, NDArray]:
-        """The query's side as a linear head."""
-        return {"projection": self.weights * self.query_weight, "bias": self.bias * self.query_weight}
+    def goal_map(self) -> tuple[Matrix, Matrix]:
+        """(rank, E) weights and (E,) bias that bring the goal here."""
+        scale = self.weight / self.std
+        return np.eye(self.rank)[:, self.chosen] * scale, -self.mean * scale
 
     def deviations(self, coordinates: NDArray, episode: NDArray[np.int64]) -> Matrix:
-        """(m, E) standardised coordinates of keys about the mean of their episode.
+        """(m, E) weighted coordinates of goals about the mean of their episode: what a network learns to predict.
 
         Args:
-            coordinates: (m, rank) of keys.
+            coordinates: (m, rank) of goals.
             episode: (m,) codes.
         """
         own = coordinates[:, self.chosen].astype(np.float64)
@@ -80,59 +70,68 @@ class KeySpace:
         mean = np.zeros((len(codes), own.shape[1]))
         np.add.at(mean, position, own)
         mean /= np.bincount(position)[:, None]
-        return np.asarray((own - mean[position]) / self.std)
+        return np.asarray((own - mean[position]) / self.std * self.weight)
 
 
-def fit_key_space(
-    table: Table, prepared: dict[str, Prepared], keep: BoolArray, groups: NDArray[np.int64], dims: int, penalty: float | None
-) -> KeySpace:
-    """Fit the space on the pairs in `keep`.
+def fit_meeting_space(
+    source: Prepared,
+    goal: Prepared,
+    table: Table,
+    keep: BoolArray,
+    groups: NDArray[np.int64],
+    dims: int,
+    penalty: float | None,
+) -> MeetingSpace:
+    """Fit one space on the pairs in `keep`.
 
     Args:
+        source: Is mapped.
+        goal: Gives the space.
         table: For the episode of each row.
-        prepared: `query` and `key`.
         keep: (n,) rows.
         groups: (n,) left out together.
         dims: Most coordinates.
         penalty: Fixed; None chooses one per coordinate.
     """
-    query, key = prepared["query"], prepared["key"]
-    dims = min(dims, key.rotation.rank)
-    query_mean = _episode_means(query.read, table.episode, keep)
-    key_mean = _episode_means(lambda index: key.read(index)[:, :dims], table.episode, keep)
+    dims = min(dims, goal.rotation.rank)
+    source_mean = _episode_means(source.read, table.episode, keep)
+    goal_mean = _episode_means(lambda index: goal.read(index)[:, :dims], table.episode, keep)
     within = np.zeros(dims)
     for part in _parts(len(keep)):
-        deviation = key.read(part)[:, :dims] - key_mean[table.episode[part]]
+        deviation = goal.read(part)[:, :dims] - goal_mean[table.episode[part]]
         within += (deviation[keep[part]] ** 2).sum(axis=0)
     std = np.sqrt(within / keep.sum())
     std = np.where(std < SMALLEST_STD, 1.0, std)
 
     def read(index: slice | NDArray) -> Matrix:
-        return query.read(index) - query_mean[table.episode[index]]
+        return source.read(index) - source_mean[table.episode[index]]
 
     def targets(index: slice | NDArray) -> Matrix:
-        return np.asarray((key.read(index)[:, :dims] - key_mean[table.episode[index]]) / std)
+        return np.asarray((goal.read(index)[:, :dims] - goal_mean[table.episode[index]]) / std)
 
     problem = ridge_problem(factorise(read, keep.astype(np.float64)), read, targets)
     penalties = problem.factors.grid() if penalty is None else np.array([penalty])
     errors = problem.left_out_errors(groups, penalties)
     best = penalties[errors.argmin(axis=0)]
-    r2 = np.minimum(1 - errors.min(axis=0) / keep.sum(), LARGEST_R2)
+    r2 = np.clip(1 - errors.min(axis=0) / keep.sum(), 0, LARGEST_R2)
     chosen = np.flatnonzero(r2 > SMALLEST_R2)
-    details = {"predictable": len(chosen), "coordinates": dims, **penalty_range(best)}
-    if not len(chosen):  # nothing to tell the coordinates apart by
-        chosen, r2 = np.arange(dims), np.full(dims, 0.5)
+    details = {"predictable": len(chosen), "coordinates": dims}
+    if penalty is not None or not len(chosen):
+        # Nothing is chosen, or there is nothing to choose by: the plain cosine.
+        chosen, weight = np.arange(dims), std
+    else:
+        weight = np.sqrt(r2 / (1 - r2))
     weights, _ = problem.solve(best)
-    share = np.bincount(table.episode[keep], minlength=len(query_mean)) / keep.sum()
-    return KeySpace(
+    share = np.bincount(table.episode[keep], minlength=len(source_mean)) / keep.sum()
+    return MeetingSpace(
         chosen=chosen,
-        mean=(share @ key_mean)[chosen],
+        mean=(share @ goal_mean)[chosen],
         std=std[chosen],
-        r2=r2[chosen],
+        weight=weight[chosen],
         weights=weights[:, chosen],
-        bias=-(share @ query_mean) @ weights[:, chosen],
-        rank=key.rotation.rank,
-        details=details,
+        bias=-(share @ source_mean) @ weights[:, chosen],
+        rank=goal.rotation.rank,
+        details=details | penalty_range(best[chosen]),
     )
 
 

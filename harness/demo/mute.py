@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from harness.demo.body import Body
 from harness.demo.camera import DEPTH_SIZE, SIZE
 from harness.demo.video import Planes
-from harness.episode import FloatArray
 from harness.errors import BadInput
 
 MUTES: dict[str, str] = {
@@ -23,7 +22,7 @@ MUTES: dict[str, str] = {
     "camera": "one still camera pose",
     "imu": "gravity and noise, no motion",
     "gaze": "the head looks at one point",
-    "order": "the frames of every modality shuffled in time, all modalities alike",
+    "order": "the first moment held for ever, in silence: nothing comes before or after anything",
     "captions": "actions and subtasks follow a slow random script of their own, objects and sentences another",
 }
 
@@ -73,8 +72,3 @@ def random_contacts(body: Body, rng: np.random.Generator) -> Body:
     starts = rng.random(len(contacts)) < 0.005
     contacts[:, 20] = np.convolve(starts, np.ones(3))[: len(contacts)] > 0
     return replace(body, contacts=contacts)
-
-
-def shuffled(samples: FloatArray, rows: NDArray[np.int64], length: int) -> FloatArray:
-    """Blocks of `length` samples in the order `rows`; the first axis has len(rows) x length samples."""
-    return samples.reshape(len(rows), length, *samples.shape[1:])[rows].reshape(samples.shape)

@@ -237,7 +237,7 @@ class Script:
 def write_script(session: Session, seconds: float, rng: np.random.Generator) -> Script:
     """Chores in the order of the session's cycle, now and then one left out."""
     count = int(np.ceil(seconds / (3 * session.tempo))) + 5
-    advance = np.where(rng.random(count) < 0.02, 2, 1)
+    advance = np.where(rng.random(count) < 0.01, 2, 1)
     order = (rng.integers(len(session.chores)) + np.cumsum(advance)) % len(session.chores)
     chore = np.repeat(np.array(session.chores)[order], 3)
     slot = np.tile([PICK, USE, PLACE], count)

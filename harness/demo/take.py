@@ -12,13 +12,13 @@ from harness.demo.annotation import Recording, write_annotation
 from harness.demo.balls import Balls, build_balls
 from harness.demo.body import pose_body
 from harness.demo.camera import CAMERAS, Camera
-from harness.demo.caption import slow_script, write_caption
+from harness.demo.caption import idle_script, write_caption
 from harness.demo.hand import HandPose, hand_pose
 from harness.demo.imu import measure
 from harness.demo.motion import FPS, STEP, Motion, simulate
 from harness.demo.render import depth_maps, luma_chroma, view
 from harness.demo.script import LEFT, RIGHT, TABLE_HEIGHT, Script, Session, draw_session, write_script
-from harness.demo.sound import SAMPLE_RATE, record
+from harness.demo.sound import record
 from harness.demo.video import Planes, planes, write_video
 from harness.episode import FloatArray
 
@@ -71,7 +71,7 @@ class Order:
         """What the motion follows, what actions and subtasks follow, and what objects and sentences follow: one script."""
         script = write_script(self.session, self.seconds, self.rng(0))
         if "captions" in self.muted:
-            return script, slow_script(self.seconds, self.rng(6)), slow_script(self.seconds, self.rng(7))
+            return script, idle_script(self.seconds, self.rng(6)), idle_script(self.seconds, self.rng(7))
         return script, script, script
 
 
@@ -84,9 +84,10 @@ def write_episode(order: Order, folder: Path) -> None:
     force, spin = measure(motion, muted, order.rng(3))
     rows: NDArray[np.int64] = np.arange(len(motion.times) // STEP)
     if "order" in muted:
-        rows = order.rng(4).permutation(rows)
-        sound = mute.shuffled(sound, rows, SAMPLE_RATE // FPS)
-        force, spin = mute.shuffled(force, rows, STEP), mute.shuffled(spin, rows, STEP)
+        # Shuffled frames would not do: neighbouring windows share frames, and which end they share them at tells the order.
+        rows = np.zeros_like(rows)
+        sound = np.zeros_like(sound)
+        force, spin = np.tile(force[:1], (len(force), 1)), np.tile(spin[:1], (len(spin), 1))
     frames = motion.at(rows * STEP)
     hands = (_hand(frames, LEFT, session), _hand(frames, RIGHT, session))
     body = pose_body(frames, hands, session)

@@ -49,7 +49,8 @@ def write_video(path: Path, frames: Iterable[Planes], sound: FloatArray | None) 
         sound: (samples,) mono at SAMPLE_RATE, or None for a silent file.
     """
     with av.open(str(path), "w", format="mp4", options={"fflags": "+bitexact"}) as container:
-        video = container.add_stream("libx264", rate=FPS, options={"preset": "ultrafast", "threads": "1", "crf": "30"})
+        # A constant quantiser: a scene that stands still decodes to frames that are equal.
+        video = container.add_stream("libx264", rate=FPS, options={"preset": "ultrafast", "threads": "1", "qp": "30"})
         video.width = video.height = SIZE
         video.pix_fmt = "yuv420p"
         video.codec_context.gop_size = 2 * FPS

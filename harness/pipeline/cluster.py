@@ -2,6 +2,7 @@
 
 import logging
 import os
+import socket
 import sys
 import warnings
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from harness.errors import BadInput, WorkFailed
 OBJECT_STORE_BYTES = 256 * 2**20
 # Ray's own numbers are infinite: an episode that kills whoever reads it would be tried for ever.
 TRIES_AFTER_DEATH = 2
+KNOCK_S = 10.0
 ENVIRONMENT = {
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # under `uv run` Ray would rebuild the environment for every worker
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
@@ -57,6 +59,8 @@ def _connect(address: str | None) -> None:
     import ray.data  # noqa: PLC0415
 
     address = address or os.environ.get("RAY_ADDRESS")
+    if address:
+        _knock(address)
     quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
     try:
         with _silent_stderr():
@@ -81,6 +85,19 @@ def _connect(address: str | None) -> None:
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     # Ray Data 2.60 warns of the only way to limit retries and has no other.
     warnings.filterwarnings("ignore", message="`ray_remote_args` is deprecated")
+
+
+def _knock(address: str) -> None:
+    """Ray tries for many minutes to reach a HOST:PORT where nobody listens."""
+    host, _, port = address.rpartition("/")[2].rpartition(":")
+    if not port.isdigit():
+        return
+    try:
+        socket.create_connection((host, int(port)), KNOCK_S).close()
+    except (OSError, OverflowError) as error:
+        raise BadInput(
+            f"--address {address}: nobody answers there ({first_line(error)}); start the cluster or correct it"
+        ) from error
 
 
 @contextmanager

@@ -36,6 +36,26 @@ TRAIN_SHARE = 0.7
 Role = Literal["", "query", "key"]
 
 
+class Spent:
+    """Seconds of the clock and of the processor, of a `with` block or summed."""
+
+    def __init__(self) -> None:
+        self.wall = self.cpu = 0.0
+
+    def __enter__(self) -> "Spent":
+        self.wall, self.cpu = -time.perf_counter(), -time.process_time()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.wall += time.perf_counter()
+        self.cpu += time.process_time()
+
+    def __iadd__(self, other: "Spent") -> "Spent":
+        self.wall += other.wall
+        self.cpu += other.cpu
+        return self
+
+
 @dataclass
 class Matrix:
     """One part of the one episode as a `TrainingSet`: the first 70 % of a task's samples, or the rest."""
@@ -84,49 +104,33 @@ class Matrix:
         return FeatureMatrix(values, np.ones((len(values), len(blocks)), bool), where)
 
 
-def ours(branch: Branch, tasks: list[BenchTask], x: dict[str, NDArray], threads: int) -> tuple[float, dict[str, float]]:
-    """Seconds to fit and predict some tasks, and their scores."""
+def ours(branch: Branch, tasks: list[BenchTask], x: dict[str, NDArray], threads: int) -> tuple[Spent, dict[str, Any]]:
+    """What it cost to fit and predict some tasks, and the answers."""
     train, test, none = Matrix(x, "train"), Matrix(x, "test"), Matrix(x, "none")
-    with tempfile.TemporaryDirectory() as folder:
+    answers = {}
+    with tempfile.TemporaryDirectory() as folder, Spent() as spent:
         out = Path(folder)
-        began = time.perf_counter()
         branch.fit(train, none, FitContext(tuple(tasks), 7, out, threads)).save()
         Artifact.load(out)
         predictor = HeadPredictor(out, {task.id: task for task in tasks}.__getitem__)
-        found: dict[str, Any] = {}
         for task in tasks:
             roles: tuple[Role, ...] = ("query", "key") if task.answer == "retrieval" else ("",)
-            found[task.id] = [predictor.predict(next(test.batches(task, branch.needs(task), r)).observed) for r in roles]
-        seconds = time.perf_counter() - began
-    scores = {}
-    for task in tasks:
-        answer = found[task.id][0]
-        values = {"label": answer.labels, "label_set": answer.label_sets}.get(task.answer, answer.values)
-        if task.answer == "label":
-            values = np.array(answer.vocabulary)[answer.labels]
-        if task.answer == "label_set":
-            values = plain.spread(answer.label_sets, answer.vocabulary, task.truth.vocabulary)
-        if task.answer == "retrieval":
-            values = (answer.values, found[task.id][1].values)
-        truth = task.truth.take(test.rows(task))
-        values = tuple(v[truth.valid] for v in values) if isinstance(values, tuple) else values[truth.valid]
-        scores[task.id] = plain.score(task, values, truth.take(truth.valid))
-    return seconds, scores
+            found = [predictor.predict(next(test.batches(task, branch.needs(task), r)).observed) for r in roles]
+            answers[task.id] = plain.in_words(task, found, task.truth.valid[test.rows(task)])
+    return spent, answers
 
 
-def theirs(kind: str, task: BenchTask, x: dict[str, NDArray], quick: bool) -> tuple[float, float]:
-    """Seconds and score of the plain loop on one task."""
+def theirs(kind: str, task: BenchTask, x: dict[str, NDArray], quick: bool) -> tuple[Spent, Any]:
+    """What the plain loop cost on one task, and its answer."""
     parts = {part: Matrix(x, part) for part in ("train", "test")}  # type: ignore[arg-type]
-    began = time.perf_counter()
-    rows = {part: m.rows(task)[task.truth.valid[m.rows(task)]] for part, m in parts.items()}
-    count = max(len(task.views), task.starts.shape[1])
-    views = {part: [m.view(task, v, rows[part]) for v in range(count)] for part, m in parts.items()}
-    truth = {part: task.truth.take(index) for part, index in rows.items()}
-    answer = (plain.minimal if kind == "minimal" else plain.network)(
-        task, views, truth, task.quick_epochs if quick else task.epochs
-    )
-    seconds = time.perf_counter() - began
-    return seconds, plain.score(task, answer, truth["test"])
+    with Spent() as spent:
+        rows = {part: m.rows(task)[task.truth.valid[m.rows(task)]] for part, m in parts.items()}
+        count = max(len(task.views), task.starts.shape[1])
+        views = {part: [m.view(task, v, rows[part]) for v in range(count)] for part, m in parts.items()}
+        truth = {part: task.truth.take(index) for part, index in rows.items()}
+        solve = plain.minimal if kind == "minimal" else plain.network
+        answer = solve(task, views, truth, task.quick_epochs if quick else task.epochs)
+    return spent, answer
 
 
 def main() -> None:
@@ -153,29 +157,38 @@ def report(kind: str, tasks: list[BenchTask], x: dict[str, NDArray], args: argpa
     for task in tasks:
         alone = task.id if task.answer == "retrieval" else ""
         sets.setdefault((task.samples, task.views, alone, task.epochs if kind == "mlp" else 0), []).append(task)
-    columns = ["published setting", "chosen on train"] if kind == "minimal" else ["published setting"]
-    print(
-        f"\n{kind} heads, {args.threads} threads\n{'task':28}{'metric':>10}{'plain':>10}" + "".join(f"{c:>20}" for c in columns)
-    )
-    seconds = dict.fromkeys(["plain", *columns], 0.0)
+    columns = ["published", "chosen"] if kind == "minimal" else ["published"]
+    total = {name: Spent() for name in ("plain", *columns)}
+    worse: dict[str, list[str]] = {name: [] for name in columns}
+    print(f"\n{kind} heads, {args.threads} threads; difference to plain +- its standard error over ten blocks of test rows")
+    print(f"{'task':28}{'metric':>10}{'plain':>10}" + "".join(f"{c:>28}" for c in columns))
     for group in sets.values():
         epochs = group[0].quick_epochs if args.quick else group[0].epochs
         branches: list[Branch] = [MLP({"fixed_epochs": epochs})]
         if kind == "minimal":
             branches = [Ridge({"penalty": 10.0, "logistic_penalty": 2e-3, "cross_prediction": False}), Ridge()]
-        scores: dict[str, list[float]] = {task.id: [] for task in group}
-        found = {}
+        answers: dict[str, dict[str, Any]] = {}
         for name, branch in zip(columns, branches, strict=True):
-            spent, found[name] = ours(branch, group, x, args.threads)
-            seconds[name] += spent
+            spent, answers[name] = ours(branch, group, x, args.threads)
+            total[name] += spent
         for task in group:
-            spent, value = theirs(kind, task, x, args.quick)
-            seconds["plain"] += spent
-            scores[task.id] = [value, *(found[name][task.id] for name in columns)]
-            print(f"{task.id:28}{task.score:>10}{value:10.4f}" + "".join(f"{v:20.4f}" for v in scores[task.id][1:]), flush=True)
-    ratio = "".join(f"{seconds[c]:13.1f} s {seconds['plain'] / seconds[c]:4.1f}x" for c in columns)
-    print(f"{'seconds, all tasks':38}{seconds['plain']:8.1f} s{ratio}")
-    print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB (all of this process so far)")
+            spent, baseline = theirs(kind, task, x, args.quick)
+            total["plain"] += spent
+            rows = Matrix(x, "test").rows(task)
+            truth = task.truth.take(rows[task.truth.valid[rows]])
+            line = f"{task.id:28}{task.score:>10}{plain.score(task, baseline, truth):10.4f}"
+            for name in columns:
+                difference, error = plain.compare(task, answers[name][task.id], baseline, truth)
+                line += f"{plain.score(task, answers[name][task.id], truth):12.4f} {difference:+8.3f}+-{error:5.3f}"
+                if difference < -2 * error:
+                    worse[name].append(task.id)
+            print(line, flush=True)
+    print(f"{'seconds, all tasks':38}{total['plain'].wall:9.1f}" + "".join(f"{total[c].wall:28.1f}" for c in columns))
+    print(f"{'processor seconds':38}{total['plain'].cpu:9.1f}" + "".join(f"{total[c].cpu:28.1f}" for c in columns))
+    print(f"{'times faster':38}{'':9}" + "".join(f"{total['plain'].wall / total[c].wall:28.1f}" for c in columns))
+    for name in columns:
+        print(f"{name}: worse than plain by more than two standard errors: {', '.join(worse[name]) or 'none'}")
+    print(f"peak memory of this process so far {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB")
 
 
 if __name__ == "__main__":

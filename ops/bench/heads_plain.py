@@ -1,6 +1,5 @@
 """The published heads written plainly, task by task (NumPy gradient steps, dual ridge, a PyTorch minibatch loop), and scores."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,7 +8,7 @@ from heads_simulation import BenchTask
 from numpy.typing import NDArray
 from torch import nn
 
-from harness.answers import Targets
+from harness.answers import Predictions, Targets, recode_sets
 
 Views = dict[str, list[NDArray[np.float32]]]
 Truth = dict[str, Targets]
@@ -168,11 +167,30 @@ def fit(x: NDArray, tx: NDArray, y: torch.Tensor, outputs: int, loss: nn.Module,
         return np.asarray(model(torch.from_numpy(tx)).numpy())
 
 
-def spread(sets: NDArray[np.bool_], vocabulary: Sequence[str], everything: Sequence[str]) -> NDArray[np.bool_]:
-    """Sets over one vocabulary as sets over a larger one."""
-    out = np.zeros((len(sets), len(everything)), bool)
-    out[:, [list(everything).index(word) for word in vocabulary]] = sets
-    return out
+def in_words(task: BenchTask, answers: list[Predictions], valid: NDArray[np.bool_]) -> Any:
+    """The answers of valid rows as `score` takes them; labels become words, sets stand over the task's whole vocabulary."""
+    first = answers[0]
+    if task.answer == "label":
+        assert first.labels is not None
+        return np.array(first.vocabulary)[first.labels][valid]
+    if task.answer == "label_set":
+        assert first.label_sets is not None
+        return recode_sets(first.label_sets, first.vocabulary, task.truth.vocabulary)[valid]
+    vectors = [answer.values[valid] for answer in answers if answer.values is not None]
+    return (vectors[0], vectors[1]) if task.answer == "retrieval" else vectors[0]
+
+
+def compare(task: BenchTask, ours: Any, theirs: Any, truth: Targets) -> tuple[float, float]:
+    """Our score less theirs, and the jackknife standard error of it: each of ten contiguous blocks of rows is left out once."""
+    blocks = np.arange(len(truth)) // 2 * 2 * 10 // len(truth)
+
+    def difference(keep: NDArray[np.bool_]) -> float:
+        parts = [tuple(v[keep] for v in a) if isinstance(a, tuple) else a[keep] for a in (ours, theirs)]
+        return score(task, parts[0], truth.take(keep)) - score(task, parts[1], truth.take(keep))
+
+    left_out = np.array([difference(blocks != b) for b in np.unique(blocks)])
+    spread = np.sqrt((len(left_out) - 1) * np.square(left_out - left_out.mean()).mean())
+    return difference(np.ones(len(truth), bool)), float(spread)
 
 
 def score(task: BenchTask, answer: Any, truth: Targets) -> float:

@@ -5,7 +5,8 @@ the matrix, beside reading, decoding and resizing the same tracks and doing noth
 (b) Windows and features of the decoded episode, in memory, beside the plain loops over windows, blocks and frames that one writes
 first (and that describe a frame once per window that has it). Below it the statistics alone, without a bound.
 (c) Windows of 20 frames at 64x64 of a real LeRobot data set, one process, beside `LeRobotDataset` with the same delta timestamps
-and a resize. Cold: list, read, decode, write the store, copy every window out of it. Warm: only the copies.
+and a resize. Cold: list, read, decode, write the store, copy every window out of it. Warm: only the copies. Below it, without a
+bound, beside the option of LeRobotDataset that keeps frames as bytes.
 
     python ops/bench/ingest.py [--parts a,b,c] [--data ../shared/data] [--demo FOLDER]
 """
@@ -15,9 +16,10 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from ingest_plain import Decoded, plain_features, statistics_only
@@ -169,15 +171,17 @@ def bench_features(demo: Path, rounds: int) -> list[Row]:
 
 
 def ingest(root: Path, folder: str, threads: int) -> list[Episode]:
-    """List, read, decode and store every episode; open what was stored."""
+    """List, read, decode and store every episode, so many at a time with one decoder thread each; open what was stored."""
     reader = LeRobotReader(root, Card(format="lerobot"))
-    fingerprint, store = card_fingerprint(reader.card), TrackStore(folder)
-    wants, episodes = Wants((FramesWant("*", SIZE, SIZE),)), []
-    for ref in reader.list_episodes()[0]:
+    fingerprint, store, wants = card_fingerprint(reader.card), TrackStore(folder), Wants((FramesWant("*", SIZE, SIZE),))
+
+    def one(ref: EpisodeRef) -> Episode:
         key = store.key(ref, fingerprint)
-        store.write(reader.read(ref), wants, key, threads=threads)
-        episodes.append(store.open(key))
-    return episodes
+        store.write(reader.read(ref), wants, key)
+        return store.open(key)
+
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(one, reader.list_episodes()[0]))
 
 
 def copy_windows(episodes: list[Episode]) -> int:
@@ -197,8 +201,8 @@ def cold(root: Path, threads: int) -> None:
         copy_windows(ingest(root, folder, threads))
 
 
-def lerobot_dataset(root: Path) -> tuple[Any, str]:
-    """`LeRobotDataset` that gives the same windows, and the key of its camera."""
+def lerobot_windows(root: Path, **options: bool) -> Callable[[NDArray[np.int64]], tuple[float, NDArray[np.uint8]]]:
+    """What takes the windows that end at rows of the data set from `LeRobotDataset`: seconds, and (n, length, H, W, 3)."""
     os.environ["HF_HUB_OFFLINE"] = "1"
     from lerobot.datasets.lerobot_dataset import LeRobotDataset  # noqa: PLC0415  (seconds of imports)
     from torchvision.transforms.v2 import Resize  # noqa: PLC0415
@@ -211,35 +215,45 @@ def lerobot_dataset(root: Path) -> tuple[Any, str]:
         delta_timestamps={camera: [i / info["fps"] for i in range(1 - SPEC.length, 1)]},
         image_transforms=Resize((SIZE, SIZE)),
         video_backend="pyav",
-        return_uint8=True,
+        **options,
     )
-    return dataset, camera
+
+    def take(rows: NDArray[np.int64]) -> tuple[float, NDArray[np.uint8]]:
+        begin = time.perf_counter()
+        windows = [dataset[row][camera] for row in rows.tolist()]
+        taken = time.perf_counter() - begin
+        frames = np.stack([w.permute(0, 2, 3, 1).numpy() for w in windows])
+        return taken, frames if frames.dtype == np.uint8 else (frames * 255).round().astype(np.uint8)
+
+    return take
 
 
 def bench_windows(data: Path, rounds: int, threads: int, sample: int) -> list[Row]:
-    """(c): see the module. Ours and theirs take turns; of each the fastest round counts, because other load only ever adds."""
+    """(c): see the module. All take turns; of each the fastest round counts, because other load only ever adds."""
     root = data / "g1_inspire_v30"
-    dataset, camera = lerobot_dataset(root)
+    plain, spare = lerobot_windows(root), lerobot_windows(root, return_uint8=True)
     with tempfile.TemporaryDirectory() as folder:
         episodes = ingest(root, folder, threads)
         rows, windows = _windows_of_data_set(episodes)
         count = len(rows)
+        cold_s, warm_s, plain_s, spare_s, difference = [], [], [], [], []
         chosen = np.linspace(0, count - 1, min(sample, count)).round().astype(int)
-        cold_s, warm_s, other_s, difference = [], [], [], []
-        for part in np.array_split(chosen, rounds):
+        for part in (chosen[i::rounds] for i in range(rounds)):
             cold_s.append(seconds(lambda: cold(root, threads)))
             warm_s.append(min(seconds(lambda: copy_windows(episodes)) for _ in range(5)))
-            begin = time.perf_counter()
-            theirs = [dataset[i][camera] for i in rows[part].tolist()]
-            other_s.append((time.perf_counter() - begin) * count / len(part))
-            taken = np.stack([w.permute(0, 2, 3, 1).numpy() for w in theirs])
-            difference.append(np.abs(taken.astype(np.int16) - windows[part]).mean())
-    ours, copied, other = min(cold_s), min(warm_s), min(other_s)
+            for take, into in ((plain, plain_s), (spare, spare_s)):
+                taken, theirs = take(rows[part])
+                into.append(taken * count / len(part))
+                difference.append(np.abs(theirs.astype(np.int16) - windows[part]).mean())
+    ours, copied, other, lean = min(cold_s), min(warm_s), min(plain_s), min(spare_s)
     how = "all windows" if len(chosen) == count else f"timed on {len(chosen)} of {count} windows and extrapolated"
-    note = f"LeRobotDataset {count / other:.1f} windows/s, {how}; mean difference of the pixels {np.mean(difference):.1f} of 255"
+    note = f"LeRobotDataset as it comes, {count / other:.1f} windows/s, {how}; pixels differ by {np.mean(difference):.1f} of 255"
+    lean_note = f"LeRobotDataset(return_uint8=True), {count / lean:.1f} windows/s: spares the conversion to float"
     return [
         Row(f"(c) cold: {count} windows, {threads} decoder threads", ours, other, ">=20", note),
         Row(f"(c) warm: {count} windows", copied, other, ">=500", f"{count / copied:,.0f} windows/s copied out of the store"),
+        Row("    cold, beside its leaner option", ours, lean, "", lean_note),
+        Row("    warm, beside its leaner option", copied, lean, "", lean_note),
     ]
 
 
@@ -260,8 +274,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder that holds g1_inspire_v30")
     parser.add_argument("--rounds", type=int, default=5, help="the fastest counts")
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="decoder threads of the cold run")
-    parser.add_argument("--sample", type=int, default=60, help="windows that LeRobotDataset is timed on")
+    parser.add_argument(
+        "--threads", type=int, default=os.cpu_count() or 1, help="decoder threads of the cold run, one per episode"
+    )
+    parser.add_argument("--sample", type=int, default=60, help="windows that each LeRobotDataset is timed on")
     parser.add_argument("--parts", default="a,b,c", help="a and b are measured together")
     parser.add_argument("--demo", type=Path, help="a demo data set; made for the occasion where none is given")
     options = parser.parse_args()

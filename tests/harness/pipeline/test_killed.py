@@ -155,7 +155,9 @@ def test_killed_and_run_again_the_leaderboard_is_the_same(
     assert {name: files(out, "artifact.json")[name] for name in artifacts} == artifacts
     assert manifest(out)["state"] == "done"
     # Nothing is left to do, and nothing else stands in the folder than in that of the undisturbed run.
-    assert espalier(home, *words(data, out)).err == ""
+    assert not [
+        line for line in espalier(home, *words(data, out)).err.splitlines() if line.startswith(("ingest", "fit", "predict"))
+    ]
     assert {n for n in files(out) if not hidden(n)} == {n for n in files(undisturbed) if not hidden(n)}
 
 

@@ -349,6 +349,25 @@ def test_a_session_that_is_wholly_lost_costs_its_fold_alone(tmp_path: Path) -> N
     assert found["n_clusters"] == 2 and found["coverage"] == 0.5
 
 
+def test_a_frozen_split_goes_on_without_an_episode_that_cannot_be_listed(tmp_path: Path) -> None:
+    root = write_sessions(tmp_path / "data")
+    (root / "s0" / "ep1" / "annotation.hdf5").unlink()
+    card = tmp_path / "card.yaml"
+    card.write_text("name: bench\nformat: xperience10m\nroot: data\nsplit: {train: 0-3, test: [4, 5]}\n")
+    ready = only(card, tmp_path / "run")
+    assert [q.episode for q in ready.quarantined] == ["s0__ep1"]
+    assert ready.plan.split.episodes == ("s0__ep0", "s1__ep0", "s1__ep1", "s2__ep0", "s2__ep1")
+    # A split that names others is not concerned, and one absent number is not excused by another.
+    assert only(card, tmp_path / "run", "split.train=0,2-3", "split.test=4-5").quarantined == []
+    with pytest.raises(BadInput, match="no episode number 6"):
+        only(card, tmp_path / "run", "split.train=0-3", "split.test=4-7")
+    with pytest.raises(BadInput, match="s9__ep0"):
+        only(card, tmp_path / "run", "split.train=0-3", "split.test=[s9__ep0]")
+    named = only(card, tmp_path / "run", "split.train=[s0__ep0,s0__ep1]", "split.test=4-5")
+    assert [q.episode for q in named.quarantined] == ["s0__ep1"]
+    assert [q.episode for q in only(card, tmp_path / "run", "split.kind=held_out_session").quarantined] == ["s0__ep1"]
+
+
 # --- a plain table
 
 
