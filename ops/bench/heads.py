@@ -3,7 +3,8 @@
 1,161 windows x 8,546 features in the published blocks, the 20 published tasks with their columns and targets, a chronological
 70 / 30 split. The numbers are a seeded simulation: the real matrix is not public. For every set of tasks that share inputs ours
 and the plain loops run in turns, so that a busy machine slows both. `minimal`: our closed forms, once with the published
-penalties and once with penalties chosen on train, beside full-batch gradient steps in NumPy. `mlp`: our networks beside a minibatch
+penalties and once with penalties chosen on train, beside full-batch gradient steps in NumPy. `mlp`: our networks
+beside a minibatch
 loop in PyTorch, both 80 epochs (tasks 1-12) or 25.
 
     python ops/bench/heads.py [--tasks a,b] [--heads minimal,mlp] [--quick] [--threads 2]

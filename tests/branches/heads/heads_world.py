@@ -34,7 +34,7 @@ WIDTHS = {"cam1": 30, "cam3": 26, "hands": 24, "imu": 12, "text": 10}
 
 @dataclass
 class World:
-    """Episodes `s<session>e<number>`; sessions shift every feature, so that leaving a session out is harder than leaving rows out.
+    """Episodes `s<session>e<number>`; sessions shift every feature, so leaving a session out is harder than leaving rows out.
 
     Attributes:
         seed: Of everything.

@@ -90,7 +90,12 @@ def test_an_embedding_stands_in_for_the_features(world):
     embedded[1] = np.nan
     batch = world.batch("s0e0", task, EVERYTHING).observed
     few = replace(batch, seeds=batch.seeds[:4])
-    few = replace(few, views=tuple(View(v.times[:4], {k: t.__class__(t.values[:4], t.valid[:4]) for k, t in v.tracks.items()}) for v in few.views))
+    few = replace(
+        few,
+        views=tuple(
+            View(v.times[:4], {k: t.__class__(t.values[:4], t.valid[:4]) for k, t in v.tracks.items()}) for v in few.views
+        ),
+    )
     rows = InputMaker(task, InputOptions(), lambda _: embedded)(few)
     assert rows.layout.history == 0 and rows.layout.width == 3
     assert rows.usable.tolist() == [True, False, True, True] and rows.base.shape == (4, 3)
