@@ -167,12 +167,30 @@ def recode_sets(sets: BoolArray, old: Sequence[str], new: Sequence[str]) -> Bool
 
 
 def concatenate(parts: list[Predictions]) -> Predictions:
-    """Rows of several batches of one task, which share a vocabulary."""
+    """Rows of several batches of one task, which share a vocabulary.
+
+    A part in which every row failed may lack an array, or have it in another width: its rows are filled up as failures are.
+    """
+    empty: dict[str, Any] = {
+        "labels": -1,
+        "label_sets": False,
+        "probabilities": np.nan,
+        "values": np.nan,
+        "query": np.nan,
+        "key": np.nan,
+    }
 
     def join(name: str) -> Any:
-        arrays = [getattr(p, name) for p in parts]
-        return None if arrays[0] is None else np.concatenate(arrays)
+        found = [array for part in parts if (array := getattr(part, name)) is not None]
+        if not found:
+            return None
+        shape = max(array.shape[1:] for array in found)
+        filler = [np.full((len(part), *shape), empty[name], found[0].dtype) for part in parts]
+        arrays = [getattr(part, name) for part in parts]
+        fits = [array is not None and array.shape[1:] == shape for array in arrays]
+        return np.concatenate([array if fit else fill for array, fit, fill in zip(arrays, fits, filler, strict=True)])
 
-    raw = None if parts[0].raw is None else tuple(text for p in parts for text in (p.raw or ()))
-    arrays = {n: join(n) for n in ("status", "labels", "label_sets", "probabilities", "values", "query", "key")}
-    return replace(parts[0], raw=raw, **arrays)
+    texts = [(None,) * len(part) if part.raw is None else part.raw for part in parts]
+    raw = None if all(part.raw is None for part in parts) else tuple(text for part in texts for text in part)
+    status = np.concatenate([part.status for part in parts])
+    return replace(parts[0], status=status, raw=raw, **{name: join(name) for name in empty})

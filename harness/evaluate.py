@@ -59,7 +59,7 @@ class Held:
         for task_id, table in by_task(self.file(episode), known):
             if task_id in known:
                 task = known[task_id]
-                yield task, read_samples(table, task.samples, self.spec.length), read_targets(table)
+                yield task, read_samples(table, task.samples, self.spec.length), read_targets(table, task.answer)
 
 
 @dataclass
@@ -125,10 +125,17 @@ def evaluate(held: Held, bundles: Sequence[Bundle]) -> Evaluation:
         for task in held.tasks:
             context = _context(held, task, statistics[task.id], classes[task.id])
             result.metrics[task.id, fold.id] = metric_class(task.metric)(context)
-        here = [bundle for bundle in bundles if bundle.fold == fold.id]
+        here = [bundle for bundle in bundles if bundle.fold == fold.id] + _absent(bundles, fold.id)
         for episode in held.present(fold.test):
             _score_episode(result, fold, episode, here, statistics)
     return result
+
+
+def _absent(bundles: Sequence[Bundle], fold: int) -> list[Bundle]:
+    """Stand-ins for branches and seeds that answer other folds and not this one: all their rows here are missing."""
+    there = {(b.branch, b.seed) for b in bundles if b.fold == fold}
+    others = {(b.branch, b.seed): b for b in bundles if (b.branch, b.seed) not in there}
+    return [replace(b, fold=fold, folder=b.folder / "absent") for b in others.values()]
 
 
 def _classes(held: Held) -> dict[str, tuple[str, ...]]:

@@ -111,10 +111,8 @@ class _Tasked:
             return f"one class in test: {test.classes[0]}"
         if self.task.answer == "label_set" and all(n in (0, test.rows) for n in test.counts.values()):
             return "every test sample has the same set"
-        if self.task.answer == "vector" and test.squares is not None and test.measured is not None:
-            spread = test.squares / np.maximum(test.measured, 1) - test.mean**2
-            if not (spread > 1e-12).any():
-                return "constant target"
+        if self.task.answer == "vector" and test.total is not None and not (test.variance > 1e-12).any():
+            return "constant target"
         return None
 
     def _estimate(self, cell: Cell) -> tuple[Estimate, State, list[str]]:

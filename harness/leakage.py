@@ -15,7 +15,7 @@ def check_provenance(bundle: Bundle, split: Split) -> None:
     """
     if bundle.privileged:
         return
-    if bundle.fitted_on is None:
+    if bundle.fitted_on is None or (not bundle.fitted_on and bundle.card.get("fitted")):
         raise BadInput(f"bundle {bundle.folder}: {bundle.branch} does not say what it was fitted on; it cannot be ranked")
     test = split.folds[bundle.fold].test
     forbidden = set(test) if split.unit in ("episode", "session") else set()

@@ -73,7 +73,7 @@ class Observer:
         elif task.answer != "retrieval":
             chosen = [(i, task.views[min(i, len(task.views) - 1)]) for i in range(samples.starts.shape[1])]
         views = tuple(self._view(episode, spec, samples.starts[:, i], needs) for i, spec in chosen)
-        return ObservedBatch(task.id, views, row_seeds(samples.ids, seed, draw), role)
+        return ObservedBatch(task.id, views, row_seeds(samples.ids, seed, draw, role), role)
 
     def _view(self, episode: Episode, allowed: ViewSpec, starts: NDArray[np.int64], needs: Needs) -> View:
         last = starts + self.spec.length - 1
@@ -91,12 +91,15 @@ class Observer:
         columns = {b.name: slice(edges[i], edges[i + 1]) for i, b in enumerate(seen)}
         values = np.zeros((len(starts), edges[-1]), np.float32)
         valid = np.zeros((len(starts), len(seen)), bool)
-        position = np.searchsorted(self.spec.grid(len(episode.timeline)), starts)
+        every = np.unique(starts) if self.spec.max_per_episode else self.spec.grid(len(episode.timeline))
+        position = np.searchsorted(every, starts)
         for i, block in enumerate(seen):
             if block.available(episode):
-                grid_values, grid_valid = self._grid_features(episode, block)
-                values[:, columns[block.name]] = grid_values[position]
-                valid[:, i] = grid_valid[position]
+                # With few windows only those are computed; else all of the grid at once, for other tasks and branches too.
+                few = self.spec.max_per_episode is not None
+                found = block.compute(episode, every, self.spec.length) if few else self._grid_features(episode, block)
+                values[:, columns[block.name]] = found[0][position]
+                valid[:, i] = found[1][position]
         return FeatureMatrix(values, valid, columns)
 
     def _wanted(self, episode: Episode, block: Block) -> bool:

@@ -20,14 +20,16 @@ class TrainStatistics:
         counts: Label -> rows that carry it.
         rows: Valid rows.
         set_sizes: Sum of set sizes (label sets).
-        total: (D,) sums of measured values; None before the first vector.
-        squares: (D,) sums of squares.
+        shift: (D,) first row seen; sums are of differences from it, so that a large constant does not drown a small spread.
+        total: (D,) sums of measured values less `shift`; None before the first vector.
+        squares: (D,) sums of their squares.
         measured: (D,) measured rows.
     """
 
     counts: dict[str, int] = field(default_factory=dict)
     rows: int = 0
     set_sizes: int = 0
+    shift: NDArray[np.float64] | None = None
     total: NDArray[np.float64] | None = None
     squares: NDArray[np.float64] | None = None
     measured: NDArray[np.float64] | None = None
@@ -50,11 +52,15 @@ class TrainStatistics:
                 self.counts[word] = self.counts.get(word, 0) + n
 
     def _moments(self, values: NDArray[np.float32], mask: NDArray[np.bool_] | None) -> None:
+        if not len(values):
+            return
         known = np.ones(values.shape, bool) if mask is None else mask
-        exact = np.where(known, values, 0).astype(np.float64)
         if self.total is None:
+            first = values[known.argmax(axis=0), np.arange(values.shape[1])].astype(np.float64)
+            self.shift = np.where(known.any(axis=0), first, 0.0)
             self.total, self.squares, self.measured = (np.zeros(values.shape[1]) for _ in range(3))
-        assert self.squares is not None and self.measured is not None
+        assert self.squares is not None and self.measured is not None and self.shift is not None
+        exact = np.where(known, values - self.shift, 0.0)
         self.total += exact.sum(axis=0)
         self.squares += (exact**2).sum(axis=0)
         self.measured += known.sum(axis=0)
@@ -72,18 +78,23 @@ class TrainStatistics:
     @property
     def mean(self) -> NDArray[np.float64]:
         """(D,) mean of the measured values; 0 where nothing was measured."""
-        if self.total is None or self.measured is None:
+        if self.total is None or self.measured is None or self.shift is None:
             return np.zeros(0)
-        return np.asarray(self.total / np.maximum(self.measured, 1))
+        return np.asarray(np.where(self.measured > 0, self.shift + self.total / np.maximum(self.measured, 1), 0.0))
 
     @property
     def std(self) -> NDArray[np.float64]:
         """(D,) standard deviation; 1 where it is below 1e-6."""
-        if self.squares is None or self.measured is None:
-            return np.zeros(0)
-        variance = self.squares / np.maximum(self.measured, 1) - self.mean**2
-        std = np.sqrt(np.maximum(variance, 0))
+        std = np.sqrt(self.variance)
         return np.where(std < 1e-6, 1.0, std)
+
+    @property
+    def variance(self) -> NDArray[np.float64]:
+        """(D,) variance of the measured values."""
+        if self.total is None or self.squares is None or self.measured is None:
+            return np.zeros(0)
+        n = np.maximum(self.measured, 1)
+        return np.asarray(np.maximum(self.squares / n - (self.total / n) ** 2, 0.0))
 
     def prior_set(self) -> NDArray[np.bool_]:
         """(K,) the one set that, answered everywhere, has the best micro-F1 on the training rows."""

@@ -267,4 +267,5 @@ def frozen(plan: Plan, data_hash: str) -> dict[str, Any]:
         # Parts are named by their first sample, and the last bit of a sum may depend on the threads.
         "block_samples": plan.config.block_samples,
         "threads": plan.config.threads,
+        "seeds": list(plan.config.seeds),
     }

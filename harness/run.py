@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
@@ -18,7 +19,7 @@ from harness.inspect import print_card
 from harness.manifest import environment, now, write_json
 from harness.pipeline.cluster import ray_session
 from harness.pipeline.fit import FitJob, artifact_folder, fit, is_fitted
-from harness.pipeline.ingest import Quarantined, ingest, is_ingested
+from harness.pipeline.ingest import Quarantined, ingest, is_ingested, quarantine
 from harness.pipeline.plan import Plan, as_json
 from harness.pipeline.predict import Block, blocks_of, predict
 from harness.pipeline.workbench import Workbench
@@ -97,6 +98,7 @@ def _work(manifest: "_Manifest", console: Console) -> None:
         if todo:
             connect()
             manifest.quarantined += _ingest(plan, todo, console)
+        manifest.quarantined += odd_widths(plan)
         manifest.plan = plan = with_widths(plan)
         _check_posed(plan, manifest.quarantined)
         _tell_unposed(plan, prepared.request.tasks, console)
@@ -165,6 +167,26 @@ def _ingest(plan: Plan, todo: list[EpisodeRef], console: Console) -> list[Quaran
     with progress("ingest", len(todo), console) as tick:
         results = ingest(plan, todo, tick)
     return [result for result in results if isinstance(result, Quarantined)]
+
+
+def odd_widths(plan: Plan) -> list[Quarantined]:
+    """Quarantine the episodes in which a feature block is of another width than in most."""
+    records = {e: EpisodeRecord.from_file(p) for e in plan.split.episodes if (p := plan.targets_file(e)).is_file()}
+    counts: dict[str, Counter[int]] = {}
+    for record in records.values():
+        for name, width in record.block_widths.items():
+            counts.setdefault(name, Counter())[width] += 1
+    usual = {name: widths.most_common(1)[0][0] for name, widths in counts.items()}
+    lost = []
+    for episode, record in records.items():
+        for name, width in record.block_widths.items():
+            if width != usual[name]:
+                reason = (
+                    f"feature block {name} has {width} numbers, {usual[name]} in most episodes; check its calibration and tracks"
+                )
+                lost.append(quarantine(plan, Quarantined(episode, str(plan.dataset.root), reason)))
+                break
+    return lost
 
 
 def with_widths(plan: Plan) -> Plan:

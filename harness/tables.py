@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from harness.answers import STATUS_DTYPE, Predictions, Status, Targets, recode, recode_sets
+from harness.answers import STATUS_DTYPE, AnswerKind, Predictions, Status, Targets, recode, recode_sets
 from harness.window import SampleKind, Samples
 
 _WORD = pa.dictionary(pa.int32(), pa.string())
@@ -215,13 +215,18 @@ def sample_ids(table: pa.Table) -> NDArray[np.str_]:
     return np.asarray(_combined(table, "sample").to_pylist(), dtype=np.str_)
 
 
-def read_targets(table: pa.Table) -> Targets:
-    """One task's slice of a targets file."""
+def read_targets(table: pa.Table, kind: AnswerKind) -> Targets:
+    """One task's slice of a targets file.
+
+    Args:
+        table: Rows of one task.
+        kind: What the task asks: where no row has a label, the file alone cannot tell.
+    """
     words, sets = _words(table, "label"), _sets(table)
     item = _combined(table, "item")
     mask = _matrix(table, "mask")
-    codes, vocabulary = words if words else (None, ())
-    multi, set_vocabulary = sets if sets else (None, ())
+    codes, vocabulary = words or ((np.full(table.num_rows, -1, np.int32), ()) if kind == "label" else (None, ()))
+    multi, set_vocabulary = sets or ((np.zeros((table.num_rows, 0), bool), ()) if kind == "label_set" else (None, ()))
     return Targets(
         valid=np.asarray(_combined(table, "valid").to_numpy(zero_copy_only=False), bool),
         labels=codes,

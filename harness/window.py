@@ -5,7 +5,7 @@ a view are relative to that t0 and carry no window index, because absolute time 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import Literal
 
@@ -91,7 +91,8 @@ def make_samples(kind: SampleKind, episode: str, timeline: FloatArray, spec: Win
     `order_pair`: two adjacent, non-overlapping windows, in the true and in the swapped order. `sync_pair`: one window twice, or
     with the second view moved by `SYNC_SHIFT` windows.
     """
-    starts = spec.grid(len(timeline))
+    # Pairs are made on the whole grid and thinned out afterwards: in a thinned grid no window has a neighbour.
+    starts = spec.grid(len(timeline)) if kind == "window" else replace(spec, max_per_episode=None).grid(len(timeline))
     known = set(starts.tolist())
     if kind == "window":
         pairs = starts[:, None]
@@ -103,11 +104,22 @@ def make_samples(kind: SampleKind, episode: str, timeline: FloatArray, spec: Win
         shifted = starts[SYNC_SHIFT:]
         kept = starts[: len(shifted)]
         pairs = np.stack([np.stack([kept, kept], 1), np.stack([kept, shifted], 1)], 1).reshape(-1, 2)
+    if kind != "window":
+        pairs = _thinned(pairs, spec.max_per_episode)
     mark = {"window": "w", "order_pair": "o", "sync_pair": "s"}[kind]
     ids = np.array([f"{episode}#{mark}{'-'.join(map(str, row))}" for row in pairs.tolist()], dtype=np.str_)
     last = pairs + spec.length - 1
     t0 = timeline[last].max(axis=1) if len(pairs) else np.zeros(0)
     return Samples(episode, kind, ids, pairs, spec.length, t0)
+
+
+def _thinned(pairs: NDArray[np.int64], most: int | None) -> NDArray[np.int64]:
+    """At most so many pairs of samples, evenly spaced; the true and the false one of a pair stay together."""
+    couples = len(pairs) // 2
+    if most is None or couples <= most:
+        return pairs
+    kept = np.linspace(0, couples - 1, most).round().astype(np.int64)
+    return pairs.reshape(couples, 2, -1)[kept].reshape(2 * most, -1)
 
 
 def _after(start: int, spec: WindowSpec) -> int:
@@ -181,9 +193,12 @@ class ObservedBatch:
         return len(self.seeds)
 
 
-def row_seeds(ids: Sequence[str] | NDArray[np.str_], seed: int, draw: int = 0) -> NDArray[np.uint64]:
-    """(n,) one seed per row, the same on every machine and in every order."""
-    digest = (blake2b(f"{seed}/{draw}/{i}".encode(), digest_size=8).digest() for i in ids)
+def row_seeds(ids: Sequence[str] | NDArray[np.str_], seed: int, draw: int = 0, role: str = "") -> NDArray[np.uint64]:
+    """(n,) one seed per row, the same on every machine and in every order.
+
+    The role is part of it: a query and its key must not know each other by their seed.
+    """
+    digest = (blake2b(f"{seed}/{draw}/{role}/{i}".encode(), digest_size=8).digest() for i in ids)
     return np.array([int.from_bytes(d, "little") for d in digest], dtype=np.uint64)
 
 

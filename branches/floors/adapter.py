@@ -101,9 +101,7 @@ class Chance(_Floor):
         return None if task.answer == "vector" else "native"
 
     def answer(self, task: Task, statistics: TrainStatistics, batch: ObservedBatch) -> Predictions:
-        # Query and key of a row come from one seed; a guess must not know that they belong together.
-        seeds = batch.seeds ^ np.uint64(0x5DEECE66D) if batch.role == "key" else batch.seeds
-        return chance(task, statistics, seeds)
+        return chance(task, statistics, batch.seeds)
 
 
 class _Extrapolation(_Floor):

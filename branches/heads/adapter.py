@@ -228,4 +228,6 @@ def _why_not(task: Task, table: Table | None) -> str:
         return "fewer than two training rows have both inputs and a target"
     if task.answer in ("label", "label_set") and not rows.vocabulary:
         return "no label occurs in train"
+    if task.answer == "vector" and rows.values is None:
+        return "the targets of train have no numbers"
     return ""

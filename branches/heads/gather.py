@@ -32,7 +32,6 @@ class TaskRows:
         values: Vector targets on disk: row `position[i]` for input row i. NaN where not measured; for continuous futures the
             difference to persistence.
         position: (n,) rows of `values`, -1 where there is none.
-        item: (n,) retrieval items, made unique over episodes; -1 where not valid.
         episodes: Ids that have rows of this task.
     """
 
@@ -42,7 +41,6 @@ class TaskRows:
     label_sets: BoolArray | None = None
     values: RowFile | None = None
     position: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
-    item: NDArray[np.int64] | None = None
     episodes: tuple[str, ...] = ()
 
     def read_values(self, index: slice | NDArray) -> NDArray[np.float32]:
@@ -90,10 +88,9 @@ class _Targets:
         self.digest[batch.episode] = _digest(batch)
         if targets.values is not None:
             self.values.append(_residual(targets, batch, task))
+        valid = targets.valid if targets.mask is None else targets.valid & targets.mask.any(axis=1)
         # Labels and sets are small; the wide arrays went to disk.
-        self.batches[batch.episode] = Targets(
-            targets.valid, targets.labels, targets.label_sets, targets.vocabulary, item=targets.item
-        )
+        self.batches[batch.episode] = Targets(valid, targets.labels, targets.label_sets, targets.vocabulary)
 
     def aligned(self, digests: dict[str, bytes], sizes: dict[str, int]) -> TaskRows:
         """In the order of the input rows, with one vocabulary."""
@@ -115,9 +112,6 @@ class _Targets:
         if parts and parts[0].label_sets is not None:
             sets = [recode_sets(p.label_sets, p.vocabulary, vocabulary) for p in parts if p.label_sets is not None]
             out.label_sets = _take(order, sets, False)
-        if parts and parts[0].item is not None:
-            numbers = [np.where(p.valid, p.item + starts[e], -1) for e, p in self.batches.items() if p.item is not None]
-            out.item = _take(order, numbers, -1).astype(np.int64)
         if self.values.width > 0:
             out.values = self.values
         return out

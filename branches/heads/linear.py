@@ -42,22 +42,22 @@ class LinearFitter:
         groups, unit = self._groups(keep)
         index = np.flatnonzero(keep)
         codes, n_classes = rows.labels[index], len(rows.vocabulary)
-        z = self.prepared[""].read(index)
+        z = self.prepared[""].coordinates.read(index)  # float32: an iterative fit holds its rows in memory
         rank = z.shape[1]
         cross = self._cross_prediction(rows.labels, keep, groups)
         if cross is not None:
             # Each view of an aligned pair is also a view of a shifted one: side by side, different blocks say nothing.
             z *= self.table.layouts[""].alike
-            z = np.concatenate([z, cross.details.pop("evidence")[index]], axis=1)
-        norm = float(np.sqrt(max((z**2).sum(axis=1).mean(), np.finfo(np.float32).tiny)))
-        z /= norm
+            z = np.concatenate([z, cross.details.pop("evidence")[index].astype(np.float32)], axis=1)
+        norm = float(np.sqrt(max(np.einsum("ij,ij->i", z, z).mean(), np.finfo(np.float32).tiny)))
+        z /= np.float32(norm)
         details: dict[str, Any] = {"inner_groups": unit, "cross_prediction": cross is not None}
         if self.options.logistic_penalty is not None:
             penalty = self.options.logistic_penalty / norm**2
         else:
             some = np.linspace(0, len(index) - 1, min(len(index), self.options.selection_rows)).round().astype(np.int64)
             folds = fold_of(groups, keep, self.options.inner_folds)[index]
-            penalty, details["loss"] = choose_penalty(z[some].astype(np.float32), codes[some], n_classes, folds[some])
+            penalty, details["loss"] = choose_penalty(z[some], codes[some], n_classes, folds[some])
         fit = fit_logistic(z, codes, n_classes, penalty)
         details["penalty"] = penalty
         weights = fit.weights / norm

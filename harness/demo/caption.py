@@ -64,6 +64,11 @@ def idle_script(seconds: float, rng: np.random.Generator) -> Script:
     return Script(chore, rng.choice([PICK, USE, PLACE], size=count, p=[0.1, 0.8, 0.1]), start, duration)
 
 
+def still_script() -> Script:
+    """A script in which one tool is in use for ever."""
+    return Script(np.array([0]), np.array([USE]), np.array([-1.0]), np.array([np.inf]))
+
+
 def _state(script: Script, frame: int) -> tuple[list[str], str]:
     """Objects and sentence at one frame."""
     k = int(script.at(np.array([frame / FPS]))[0])

@@ -22,7 +22,7 @@ MUTES: dict[str, str] = {
     "camera": "one still camera pose",
     "imu": "gravity and noise, no motion",
     "gaze": "the head looks at one point",
-    "order": "the first moment held for ever, in silence: nothing comes before or after anything",
+    "order": "the first moment held for ever, in silence, with one sentence: nothing comes before or after anything",
     "captions": "actions and subtasks follow a slow random script of their own, objects and sentences another",
 }
 

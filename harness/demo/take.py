@@ -12,7 +12,7 @@ from harness.demo.annotation import Recording, write_annotation
 from harness.demo.balls import Balls, build_balls
 from harness.demo.body import pose_body
 from harness.demo.camera import CAMERAS, Camera
-from harness.demo.caption import idle_script, write_caption
+from harness.demo.caption import idle_script, still_script, write_caption
 from harness.demo.hand import HandPose, hand_pose
 from harness.demo.imu import measure
 from harness.demo.motion import FPS, STEP, Motion, simulate
@@ -72,7 +72,7 @@ class Order:
         script = write_script(self.session, self.seconds, self.rng(0))
         if "captions" in self.muted:
             return script, idle_script(self.seconds, self.rng(6)), idle_script(self.seconds, self.rng(7))
-        return script, script, script
+        return script, script, still_script() if "order" in self.muted else script
 
 
 def write_episode(order: Order, folder: Path) -> None:

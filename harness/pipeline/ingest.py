@@ -77,10 +77,17 @@ def ingest_episode(plan: Plan, ref: EpisodeRef) -> EpisodeRecord | Quarantined:
     except BadInput:
         raise
     except UnreadableEpisode as error:
-        return Quarantined(ref.id, error.path, error.reason)
+        return quarantine(plan, Quarantined(ref.id, error.path, error.reason))
     except Exception as error:  # a blind spot of a reader or a task must not take the other episodes down
-        return Quarantined(ref.id, _where(ref), f"unexpected {type(error).__name__}: {first_line(error)}")
+        why = f"unexpected {type(error).__name__}: {first_line(error)}"
+        return quarantine(plan, Quarantined(ref.id, _where(ref), why))
     return record
+
+
+def quarantine(plan: Plan, lost: Quarantined) -> Quarantined:
+    """Take the episode out of the run: targets of an earlier run in this folder must not keep it in."""
+    plan.targets_file(lost.episode).unlink(missing_ok=True)
+    return lost
 
 
 def _where(ref: EpisodeRef) -> str:

@@ -7,12 +7,12 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 
-from harness.answers import Predictions, Status, concatenate, failed
+from harness.answers import Predictions, Status, Targets, concatenate, failed
 from harness.branch import Artifact, Branch, Predictor
 from harness.bundle import COST
 from harness.card import first_line
@@ -23,8 +23,9 @@ from harness.record import file_stem
 from harness.reference import PRIVILEGED, copy_current, oracle
 from harness.tables import PREDICTION_SCHEMA, by_task, predictions_table, read_targets, write_atomically
 from harness.tasks.base import Task
-from harness.window import Samples
+from harness.window import Samples, row_seeds
 
+_ROLES: tuple[Literal["query", "key"], ...] = ("query", "key")
 BATCH_SAMPLES = 1024  # samples a predictor sees at once
 LOADED_BRANCHES = 4  # predictors kept in an actor
 
@@ -122,35 +123,45 @@ class Actor:
         return any(task.id in self.bench.record(e).tasks for e in train if self.bench.usable(e))
 
     def _batch(self, task: Task, samples: Samples, block: Block, branch: Branch, predictor: Predictor) -> Predictions:
-        episode, needs = self.bench.episode(block.episode), branch.needs(task)
-        observe = self.bench.observer.batch
         if task.answer != "retrieval":
-            rows = predictor.predict(observe(episode, task, samples, needs, seed=block.seed))
+            rows = self._shuffled(task, samples, block, branch, predictor, "")
         else:
             # Two calls that know nothing of each other; only the evaluator pairs their vectors.
-            query, key = (
-                predictor.predict(observe(episode, task, samples, needs, seed=block.seed, role=role)) for role in ("query", "key")
-            )
+            query, key = (self._shuffled(task, samples, block, branch, predictor, role) for role in _ROLES)
             status = np.where(query.ok, key.status, query.status)
             rows = Predictions(status, query=query.values, key=key.values)
-        if len(rows) != len(samples):
-            raise ValueError(f"branch {block.branch} gave {len(rows)} rows for {len(samples)} samples of {task.id}")
         return rows
 
+    def _shuffled(
+        self, task: Task, samples: Samples, block: Block, branch: Branch, predictor: Predictor, role: Literal["", "query", "key"]
+    ) -> Predictions:
+        """Rows in the order of `samples`, predicted in another one.
+
+        The order of samples answers the pair tasks (true and swapped alternate) and retrieval (query i belongs to key i), so a
+        predictor sees them in an order that is a fixed function of the rows, the role and the seed.
+        """
+        order = np.argsort(row_seeds(samples.ids, block.seed, role=f"order of {role or 'rows'}"), kind="stable")
+        episode, needs = self.bench.episode(block.episode), branch.needs(task)
+        observed = self.bench.observer.batch(episode, task, samples.take(order), needs, seed=block.seed, role=role)
+        rows = predictor.predict(observed)
+        if len(rows) != len(samples):
+            raise ValueError(f"branch {block.branch} gave {len(rows)} rows for {len(samples)} samples of {task.id}")
+        return rows.take(np.argsort(order))
+
     def _privileged(self, task: Task, samples: Samples, block: Block) -> Predictions | None:
-        targets = self._targets(task.id, block.episode, samples)
+        targets = self._targets(task, block.episode, samples)
         if block.branch == "oracle":
             return oracle(task, targets)
         if task.copies is None or task.copies not in self.plan.tasks:
             return None
-        return copy_current(task, targets, self._targets(task.copies, block.episode, samples))
+        return copy_current(task, targets, self._targets(self.plan.task(task.copies), block.episode, samples))
 
-    def _targets(self, task_id: str, episode: str, samples: Samples) -> Any:
-        for _, table in by_task(self.plan.targets_file(episode), [task_id]):
+    def _targets(self, task: Task, episode: str, samples: Samples) -> Targets:
+        for _, table in by_task(self.plan.targets_file(episode), [task.id]):
             ids = np.asarray(table.column("sample").to_pylist(), dtype=np.str_)
             order = np.argsort(ids)
-            return read_targets(table).take(order[np.searchsorted(ids, samples.ids, sorter=order)])
-        raise ValueError(f"no targets of {task_id} in {episode}")
+            return read_targets(table, task.answer).take(order[np.searchsorted(ids, samples.ids, sorter=order)])
+        raise ValueError(f"no targets of {task.id} in {episode}")
 
 
 def _limit_threads(threads: int) -> None:

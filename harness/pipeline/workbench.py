@@ -103,5 +103,5 @@ class StoredTrainingSet:
         path = self.bench.plan.targets_file(episode)
         for task_id, table in by_task(path, [task.id]):
             assert task_id == task.id
-            return read_samples(table, task.samples, self.bench.plan.spec.length), read_targets(table)
+            return read_samples(table, task.samples, self.bench.plan.spec.length), read_targets(table, task.answer)
         return None

@@ -43,12 +43,12 @@ def test_targets_round_trip(tmp_path: Path) -> None:
     assert list(found) == ["l", "s", "v"]
     back = read_samples(found["l"], "window", 4)
     assert (back.ids == rows.ids).all() and (back.starts == rows.starts).all() and (back.t0 == rows.t0).all()
-    got = read_targets(found["l"])
+    got = read_targets(found["l"], "label")
     assert (got.valid == labels.valid).all()
     assert [got.vocabulary[c] if c >= 0 else None for c in got.labels] == ["a", "b", None, "b", "a"]
-    got = read_targets(found["s"])
+    got = read_targets(found["s"], "label_set")
     assert (recode_sets(got.label_sets, got.vocabulary, ("x", "y", "z")) == sets.label_sets).all()
-    got = read_targets(found["v"])
+    got = read_targets(found["v"], "vector")
     for name in ("values", "mask", "reference"):
         assert (getattr(got, name) == getattr(vectors, name)).all(), name
     assert dict(by_task(path, ["v"])).keys() == {"v"}

@@ -335,3 +335,46 @@ def test_a_fixed_penalty_is_used(world, tmp_path):
     assert artifact.details["time_to_transition"]["largest_penalty"] == 10.0
     assert artifact.details["object_relevance"]["smallest_penalty"] == 10.0
     assert artifact.details["camera_view_sync_retrieval"]["query"]["penalty"] == 10.0
+
+
+@BOTH
+def test_features_that_never_change_are_answered_with_the_prior(tmp_path, head):
+    world = World(blocks=("imu",))
+    for episode in world.episodes:
+        world.features[episode]["imu"][:] = 5.0
+    names = ("timeline_action", "object_relevance", "time_to_transition")
+    branch, artifact = fit(world, tmp_path / "h", head, names, options={"epochs": 2} if head is MLP else {})
+    for task in tasks(*names):
+        (found,), _ = answers(world, branch, artifact, task)
+        row = found.probabilities if found.values is None else found.values
+        assert found.ok.all() and np.isfinite(row).all() and np.ptp(row, axis=0).max() < 1e-5
+
+
+class Masked(MemorySet):
+    """Targets of vector tasks with holes: whole rows of every third sample, and the second number of every second one."""
+
+    absurd = 1e9
+
+    def batches(self, task, needs, role=""):
+        for batch in super().batches(task, needs, role):
+            mask = np.ones(batch.targets.values.shape, bool)
+            mask[::2, 1], mask[::3] = False, False
+            values = np.where(mask, batch.targets.values, np.float32(self.absurd))
+            yield replace(batch, targets=replace(batch.targets, values=values, mask=mask))
+
+
+@BOTH
+def test_masked_targets_teach_nothing(world, tmp_path, head):
+    (task,) = tasks("time_to_transition")
+    values = {}
+    for name, absurd in (("a", 1e9), ("b", -7.0)):
+        (tmp_path / name).mkdir()
+        branch = head({"epochs": 15} if head is MLP else {})
+        train, held = Masked(world, TRAIN), Masked(world, VALIDATION)
+        train.absurd = held.absurd = absurd
+        artifact = branch.fit(train, held, FitContext((task,), 0, tmp_path / name))
+        artifact.save()
+        (found,), truth = answers(world, branch, artifact, task)
+        values[name] = found.values
+    np.testing.assert_array_equal(values["a"], values["b"])
+    assert error(values["a"], truth) < error(np.broadcast_to(truth.values.mean(axis=0), truth.values.shape), truth)

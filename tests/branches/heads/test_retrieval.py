@@ -24,7 +24,7 @@ def space(folder, world, penalty=None):
 
 
 def test_predictable_coordinates_are_kept_and_weighted(tmp_path):
-    found, prepared, table = space(tmp_path, World(noise=0.3, shift=0.2))
+    found, prepared, _ = space(tmp_path, World(noise=0.3, shift=0.2))
     assert 2 <= len(found.chosen) < prepared["key"].rotation.rank
     assert (found.weight > 0).all() and found.weight.max() > 3 * found.weight.min()
     # The source's prediction and the goal's own coordinates agree where they meet.
@@ -44,17 +44,14 @@ def test_deviations_are_about_the_mean_of_each_episode(tmp_path):
     np.testing.assert_allclose((deviation**2).mean(axis=0), found.weight**2, rtol=1e-3)
 
 
-def test_where_nothing_is_predictable_the_plain_cosine_remains(tmp_path):
+def test_where_nothing_is_predictable_nothing_has_weight(tmp_path):
     world = World(noise=0.3)
     rng = np.random.default_rng(0)
     for episode in world.episodes:
         world.features[episode]["cam3"] = rng.normal(size=world.features[episode]["cam3"].shape).astype(np.float32)
     found, prepared, _ = space(tmp_path, world)
-    if found.details["predictable"]:
-        assert found.details["predictable"] < prepared["key"].rotation.rank / 2  # by accident, and then hardly
-        assert found.weight.max() < 0.3
-    else:
-        assert len(found.chosen) == prepared["key"].rotation.rank
+    # What is left is chance: it explains next to nothing, and no coordinate stands out.
+    assert (found.weight < 0.3).all() or len(found.chosen) == prepared["key"].rotation.rank
 
 
 @pytest.mark.parametrize("penalty", [10.0])
