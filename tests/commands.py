@@ -46,7 +46,8 @@ def command(*words: Any) -> list[str]:
 
 def environment(home: Path, **more: Path | str) -> dict[str, str]:
     """Of a process with a home of its own, in which the branches of `faulty` can be imported."""
-    own = {"ESPALIER_HOME": home, "RAY_AUTH_MODE": "disabled", "OMP_NUM_THREADS": "1", "PYTHONPATH": FAULTY, **more}
+    paths = os.pathsep.join(filter(None, (str(FAULTY), os.environ.get("PYTHONPATH"))))
+    own = {"ESPALIER_HOME": home, "RAY_AUTH_MODE": "disabled", "OMP_NUM_THREADS": "1", "PYTHONPATH": paths, **more}
     return os.environ | {name: str(value) for name, value in own.items()}
 
 

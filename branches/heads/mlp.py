@@ -4,6 +4,7 @@ LayerNorm's gain and bias and the first linear layer are one linear map, and tra
 vectors; so the first layer is trained on the coordinates of normalised rows: no gradient flows through thousands of columns.
 """
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -246,6 +247,7 @@ def train(problems: list[MLPProblem], options: MLPOptions, seed: int, threads: i
             train_loop, train_loop_config=config, scaling_config=scaling, run_config=RunConfig(storage_path=storage)
         )
     else:
+        logging.getLogger("ray.train").setLevel(logging.WARNING)  # it announces the local mode at every call
         trainer = TorchTrainer(train_loop, train_loop_config=config, scaling_config=ScalingConfig(num_workers=0))
     found: list[MLPFit] = trainer.fit().return_value
     return found

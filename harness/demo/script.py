@@ -197,7 +197,7 @@ def draw_session(seed: int, index: int) -> Session:
         homes[thing] = np.array([x + jitter[0], y + jitter[1], TABLE_HEIGHT + z])
     strong = {"table", "wall", "floor", "sleeve"}
     palette: dict[str, FloatArray] = {
-        thing: np.clip(np.array(colour) + rng.uniform(-1, 1, 3) * (0.18 if thing in strong else 0.06), 0.05, 0.95)
+        thing: np.clip(np.array(colour) + rng.uniform(-1, 1, 3) * (0.11 if thing in strong else 0.06), 0.05, 0.95)
         for thing, colour in COLOURS.items()
     }
     return Session(
@@ -207,7 +207,7 @@ def draw_session(seed: int, index: int) -> Session:
         tempo=ACTION_SECONDS * rng.uniform(0.94, 1.06),
         homes=homes,
         palette=palette,
-        light=rng.uniform(0.75, 1.1) * (1 + rng.uniform(-0.08, 0.08, 3)),
+        light=rng.uniform(0.82, 1.08) * (1 + rng.uniform(-0.08, 0.08, 3)),
         hum=110.0 * 1.7 ** (index % 4) * rng.uniform(0.95, 1.05),
         size=float(rng.uniform(0.94, 1.06)),
     )

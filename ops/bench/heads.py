@@ -1,22 +1,24 @@
 """How long the heads take on one episode of published size, beside the published loops written plainly; both scores in one run.
 
 1,161 windows x 8,546 features in the published blocks, the 20 published tasks with their columns and targets, a chronological
-70 / 30 split. The numbers are a seeded simulation: the real matrix is not public. For every set of tasks that share inputs ours
-and the plain loops run in turns, so that a busy machine slows both. `minimal`: our closed forms, once with the published
-penalties and once with penalties chosen on train, beside full-batch gradient steps in NumPy. `mlp`: our networks
-beside a minibatch
-loop in PyTorch, both 80 epochs (tasks 1-12) or 25.
+70 / 30 split. The numbers are a seeded simulation, for the real matrix is not public. One episode decides little, so scores are
+means over several. For every set of tasks that share inputs ours and the plain loops run in turns, so that a busy machine slows
+both.
 
-    python ops/bench/heads.py [--tasks a,b] [--heads minimal,mlp] [--quick] [--threads 2]
+`minimal`: our closed forms, once with the published penalties and once with penalties chosen on train, beside full-batch gradient
+steps in NumPy. `mlp`: our networks beside a minibatch loop in PyTorch, both 80 epochs (tasks 1-12) or 25.
+
+    python ops/bench/heads.py [--tasks a,b] [--heads minimal,mlp] [--repeats 3] [--quick] [--threads 2]
 """
 
 import argparse
 import logging
 import resource
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,6 +36,7 @@ from harness.tasks.base import Task
 from harness.window import FeatureMatrix, ObservedBatch, Samples, View, row_seeds
 
 TRAIN_SHARE = 0.7
+COLUMNS = {"minimal": ["published", "chosen"], "mlp": ["published"]}
 Role = Literal["", "query", "key"]
 
 
@@ -55,6 +58,21 @@ class Spent:
         self.wall += other.wall
         self.cpu += other.cpu
         return self
+
+
+@dataclass
+class Run:
+    """What one episode gave.
+
+    Attributes:
+        spent: `plain` and each of our columns -> time for all tasks.
+        scores: Task -> score of plain and of each column.
+        metrics: Task -> metric.
+    """
+
+    spent: dict[str, Spent]
+    scores: dict[str, list[float]] = field(default_factory=dict)
+    metrics: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -135,61 +153,77 @@ def theirs(kind: str, task: BenchTask, x: dict[str, NDArray], quick: bool) -> tu
 
 
 def main() -> None:
-    """Run the benchmark and print a table."""
+    """Run the benchmark and print a table per kind of head."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tasks", default="", help="comma-separated; all where empty")
     parser.add_argument("--heads", default="minimal,mlp")
     parser.add_argument("--quick", action="store_true", help="a tenth of the epochs: to see that it runs")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--seed", type=int, default=7, help="of the simulation")
+    parser.add_argument("--repeats", type=int, default=3, help="simulated episodes")
+    parser.add_argument("--seed", type=int, default=0, help="of the first of them")
     args = parser.parse_args()
     logging.getLogger("ray").setLevel(logging.ERROR)
     torch.set_num_threads(args.threads)
-    x, tasks = simulate(args.seed)
-    chosen = [t for t in tasks if not args.tasks or t.id in args.tasks.split(",")]
     with threadpool_limits(args.threads):
         for kind in args.heads.split(","):
-            report(kind, chosen, x, args)
+            runs = [measure(kind, args.seed + i, args) for i in range(args.repeats)]
+            report(kind, runs, args.threads)
 
 
-def report(kind: str, tasks: list[BenchTask], x: dict[str, NDArray], args: argparse.Namespace) -> None:
-    """Time one kind of head, input set by input set, and print a table."""
+def measure(kind: str, seed: int, args: argparse.Namespace) -> Run:
+    """Fit and score one kind of head on one episode: ours and the plain loops in turns."""
+    x, tasks = simulate(seed)
     sets: dict[Any, list[BenchTask]] = {}
     for task in tasks:
-        alone = task.id if task.answer == "retrieval" else ""
-        sets.setdefault((task.samples, task.views, alone, task.epochs if kind == "mlp" else 0), []).append(task)
-    columns = ["published", "chosen"] if kind == "minimal" else ["published"]
-    total = {name: Spent() for name in ("plain", *columns)}
-    worse: dict[str, list[str]] = {name: [] for name in columns}
-    print(f"\n{kind} heads, {args.threads} threads; difference to plain +- its standard error over ten blocks of test rows")
-    print(f"{'task':28}{'metric':>10}{'plain':>10}" + "".join(f"{c:>28}" for c in columns))
+        if not args.tasks or task.id in args.tasks.split(","):
+            alone = task.id if task.answer == "retrieval" else ""
+            sets.setdefault((task.samples, task.views, alone, task.epochs if kind == "mlp" else 0), []).append(task)
+    run = Run({name: Spent() for name in ("plain", *COLUMNS[kind])})
     for group in sets.values():
-        epochs = group[0].quick_epochs if args.quick else group[0].epochs
-        branches: list[Branch] = [MLP({"fixed_epochs": epochs})]
+        branches: list[Branch] = [MLP({"fixed_epochs": group[0].quick_epochs if args.quick else group[0].epochs})]
         if kind == "minimal":
             branches = [Ridge({"penalty": 10.0, "logistic_penalty": 2e-3, "cross_prediction": False}), Ridge()]
         answers: dict[str, dict[str, Any]] = {}
-        for name, branch in zip(columns, branches, strict=True):
+        for name, branch in zip(COLUMNS[kind], branches, strict=True):
             spent, answers[name] = ours(branch, group, x, args.threads)
-            total[name] += spent
+            run.spent[name] += spent
         for task in group:
             spent, baseline = theirs(kind, task, x, args.quick)
-            total["plain"] += spent
+            run.spent["plain"] += spent
             rows = Matrix(x, "test").rows(task)
             truth = task.truth.take(rows[task.truth.valid[rows]])
-            line = f"{task.id:28}{task.score:>10}{plain.score(task, baseline, truth):10.4f}"
-            for name in columns:
-                difference, error = plain.compare(task, answers[name][task.id], baseline, truth)
-                line += f"{plain.score(task, answers[name][task.id], truth):12.4f} {difference:+8.3f}+-{error:5.3f}"
-                if difference < -2 * error:
-                    worse[name].append(task.id)
-            print(line, flush=True)
-    print(f"{'seconds, all tasks':38}{total['plain'].wall:9.1f}" + "".join(f"{total[c].wall:28.1f}" for c in columns))
-    print(f"{'processor seconds':38}{total['plain'].cpu:9.1f}" + "".join(f"{total[c].cpu:28.1f}" for c in columns))
-    print(f"{'times faster':38}{'':9}" + "".join(f"{total['plain'].wall / total[c].wall:28.1f}" for c in columns))
+            every = [baseline, *(answers[name][task.id] for name in COLUMNS[kind])]
+            run.scores[task.id] = [plain.score(task, answer, truth) for answer in every]
+            run.metrics[task.id] = task.score
+            print(f"  {kind}, episode {seed}: {task.id} {np.round(run.scores[task.id], 4).tolist()}", file=sys.stderr, flush=True)
+    return run
+
+
+def report(kind: str, runs: list[Run], threads: int) -> None:
+    """Mean scores, paired differences with their standard errors, and times of one episode."""
+    columns = COLUMNS[kind]
+    print(f"\n{kind} heads, {threads} threads, {len(runs)} episodes; in brackets: less plain +- standard error over episodes")
+    print(f"{'task':28}{'metric':>10}{'plain':>10}" + "".join(f"{c:>30}" for c in columns))
+    worse: dict[str, list[str]] = {name: [] for name in columns}
+    for task, metric in runs[0].metrics.items():
+        values = np.array([run.scores[task] for run in runs])
+        line = f"{task:28}{metric:>10}{values[:, 0].mean():10.4f}"
+        for i, name in enumerate(columns):
+            difference = values[:, i + 1] - values[:, 0]
+            error = difference.std(ddof=1) / np.sqrt(len(runs)) if len(runs) > 1 else np.nan
+            line += f"{values[:, i + 1].mean():12.4f} ({difference.mean():+7.3f} +-{error:6.3f})"
+            if difference.mean() < -2 * error:
+                worse[name].append(task)
+        print(line)
+    for what in ("wall", "cpu"):
+        seconds = {name: np.mean([getattr(run.spent[name], what) for run in runs]) for name in ("plain", *columns)}
+        print(
+            f"{what + ' seconds, all tasks':38}{seconds['plain']:10.1f}" + "".join(f"{seconds[c]:12.1f}{'':18}" for c in columns)
+        )
+        print(f"{'times faster than plain':48}" + "".join(f"{seconds['plain'] / seconds[c]:12.1f}{'':18}" for c in columns))
     for name in columns:
         print(f"{name}: worse than plain by more than two standard errors: {', '.join(worse[name]) or 'none'}")
-    print(f"peak memory of this process so far {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB")
+    print(f"peak memory of this process so far: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB")
 
 
 if __name__ == "__main__":

@@ -180,19 +180,6 @@ def in_words(task: BenchTask, answers: list[Predictions], valid: NDArray[np.bool
     return (vectors[0], vectors[1]) if task.answer == "retrieval" else vectors[0]
 
 
-def compare(task: BenchTask, ours: Any, theirs: Any, truth: Targets) -> tuple[float, float]:
-    """Our score less theirs, and the jackknife standard error of it: each of ten contiguous blocks of rows is left out once."""
-    blocks = np.arange(len(truth)) // 2 * 2 * 10 // len(truth)
-
-    def difference(keep: NDArray[np.bool_]) -> float:
-        parts = [tuple(v[keep] for v in a) if isinstance(a, tuple) else a[keep] for a in (ours, theirs)]
-        return score(task, parts[0], truth.take(keep)) - score(task, parts[1], truth.take(keep))
-
-    left_out = np.array([difference(blocks != b) for b in np.unique(blocks)])
-    spread = np.sqrt((len(left_out) - 1) * np.square(left_out - left_out.mean()).mean())
-    return difference(np.ones(len(truth), bool)), float(spread)
-
-
 def score(task: BenchTask, answer: Any, truth: Targets) -> float:
     """More is better."""
     if task.answer == "label":

@@ -43,8 +43,23 @@ def files(folder: Path, pattern: str = "*") -> dict[str, int]:
 
 
 def half_written(folder: Path) -> list[str]:
-    """Files that look like a write under way and are not hidden."""
-    return [name for name in files(folder) if "partial" in name and not Path(name).name.startswith(".")]
+    """Files that look like a write under way and do not stand under a hidden name."""
+    return [name for name in files(folder) if "partial" in name and not is_hidden(name)]
+
+
+def is_hidden(name: str) -> bool:
+    """True for a file that is hidden itself or stands in a hidden folder."""
+    return any(part.startswith(".") for part in Path(name).parts)
+
+
+def differences(one: Any, other: Any, where: str = "") -> list[str]:
+    """Where two JSON values differ, one line each."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        keys = sorted({*one, *other})
+        return [line for k in keys for line in differences(one.get(k), other.get(k), f"{where}/{k}")]
+    if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        return [line for i, (a, b) in enumerate(zip(one, other, strict=True)) for line in differences(a, b, f"{where}/{i}")]
+    return [] if one == other else [f"{where}: {one} and {other}"]
 
 
 def write_sessions(root: Path, sessions: int = 3, per_session: int = 2, frames: int = FRAMES, **options: Any) -> Path:

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from commands import Done, call, espalier
 from factories import CAMERAS, write_xperience_episode
-from pipeline_runs import files, half_written, leaderboard, manifest, prepared, row, run_here, write_sessions
+from pipeline_runs import differences, files, half_written, leaderboard, manifest, prepared, row, run_here, write_sessions
 
 SPLIT = ("split.train=0-3", "split.validation=4-5", "split.test=6-8")
 BRANCHES = ("persistence", "prior", "ridge")
@@ -100,14 +100,14 @@ def test_the_persistence_row_is_what_a_user_of_the_robot_computes(robot: Run) ->
 
 def test_one_process_gives_the_same_leaderboard(robot: Run, tmp_path: Path) -> None:
     ready = prepared(robot.data, tmp_path / "run", *SPLIT, branches=BRANCHES, tasks=("action_chunk",))
-    assert run_here(ready) == leaderboard(robot.out)
+    assert not differences(run_here(ready), leaderboard(robot.out))
 
 
 def test_scoring_again_gives_the_same_leaderboard(robot: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ESPALIER_HOME", str(robot.home))
     before = files(robot.out)
     done = call("score", robot.out, "--out", tmp_path / "scored")
-    assert (done.code, done.err) == (0, "") and leaderboard(tmp_path / "scored") == leaderboard(robot.out)
+    assert (done.code, done.err) == (0, "") and not differences(leaderboard(tmp_path / "scored"), leaderboard(robot.out))
     assert set(files(tmp_path / "scored")) == {"leaderboard.json", "leaderboard.md", "leaderboard.csv", "scores.parquet"}
     bundle = robot.out / "bundles" / "prior"
     call("score", bundle, "--targets", robot.out, "--out", tmp_path / "one")
@@ -268,4 +268,4 @@ def test_a_branch_that_fails_costs_itself_alone(wrong: Run) -> None:
 
 def test_what_failed_is_scored_the_same_from_disk(wrong: Run, tmp_path: Path) -> None:
     assert call("score", wrong.out, "--out", tmp_path).code == 0
-    assert leaderboard(tmp_path) == leaderboard(wrong.out)
+    assert not differences(leaderboard(tmp_path), leaderboard(wrong.out))
