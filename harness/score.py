@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from threadpoolctl import threadpool_limits
 
 from harness.bundle import Bundle, find_bundles
 from harness.card import Card, first_line
@@ -38,10 +39,11 @@ def score_run(run: Path, out: Path, bundles: Sequence[Bundle] | None = None, qua
     found = list(find_bundles(run / "bundles")) if bundles is None else list(bundles)
     if bundles is None and not found:
         raise BadInput(f"{run}: no bundle to score; run `espalier run` to its end first")
-    evaluation = evaluate(held, found)
     evidence = evidence_grade(simulated=manifest["simulated"], limited=manifest["limited"], split=held.split)
     lost = len(manifest["quarantined"]) if quarantined is None else quarantined
-    leaderboard = build(evaluation, evidence, lost)
+    with threadpool_limits(1):  # the last bit of a sum depends on the threads, and a score must not depend on the machine
+        evaluation = evaluate(held, found)
+        leaderboard = build(evaluation, evidence, lost)
     out.mkdir(parents=True, exist_ok=True)
     write_scores(evaluation, out / "scores.parquet")
     write_json(out / "leaderboard.json", leaderboard)
