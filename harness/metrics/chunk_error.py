@@ -53,7 +53,8 @@ class ChunkError(Metric):
         errors = scaled.sum(axis=0).reshape(chunk)
         own_unit = errors * self.deviation.reshape(chunk)
         measured = rows.measured.sum(axis=0).reshape(chunk)
-        per_group = [self.members @ table.sum(axis=0) for table in (errors, own_unit, measured)]
+        # No matrix product: its last bit depends on where in memory the operands happen to lie.
+        per_group = [(self.members * table.sum(axis=0)).sum(axis=1) for table in (errors, own_unit, measured)]
         return pack(*per_group, own_unit.sum(axis=1), measured.sum(axis=1))
 
     def value(self, states: State) -> NDArray[np.float64]:

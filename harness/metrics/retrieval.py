@@ -81,9 +81,9 @@ class ReciprocalRank(Metric):
         factors = np.clip(n - hits[:, None] - rank + 1, 0, None) / (n - rank + 1)
         none_yet = np.concatenate([np.ones((len(hits), 1)), np.cumprod(factors, axis=1)], axis=1)
         first = none_yet[:, :-1] - none_yet[:, 1:]
-        expected = [first @ (1 / rank), *(1 - none_yet[:, min(k, n)] for k in RECALL_AT), (n + 1) / (hits + 1)]
+        expected = [(first / rank).sum(axis=-1), *(1 - none_yet[:, min(k, n)] for k in RECALL_AT), (n + 1) / (hits + 1)]
         queries = np.bincount(of[row], minlength=len(hits))
-        return pack(n, *(e @ queries for e in expected), n * n)
+        return pack(n, *((e * queries).sum(axis=-1) for e in expected), n * n)
 
 
 def _directions(vectors: NDArray[np.float32], ok: BoolArray) -> tuple[NDArray[np.float64], BoolArray]:
