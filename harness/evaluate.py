@@ -164,13 +164,13 @@ def _train_statistics(held: Held, fold: Fold) -> dict[str, TrainStatistics]:
     for episode in held.present(fold.train):
         n = EpisodeRecord.from_file(held.file(episode)).n_reference
         for task, samples, targets in held.rows(episode):
-            keep = fold.select("train", samples, n, held.spec)
+            keep = fold.select("train", samples, n, held.spec, task.reach(held.spec))
             found[task.id].add(targets.take(np.flatnonzero(keep)))
     return found
 
 
 def _context(held: Held, task: Task, statistics: TrainStatistics, classes: tuple[str, ...]) -> MetricContext:
-    seen = set(statistics.classes)
+    seen, usual = set(statistics.classes), _usual(task, statistics)
     shape = _shape(held, task)
     # A fold without training targets of the task has no mean to be about: zero, and a scale of one.
     untrained = statistics.rows == 0 and task.answer == "vector"
@@ -181,7 +181,15 @@ def _context(held: Held, task: Task, statistics: TrainStatistics, classes: tuple
         train_mean=np.zeros(math.prod(shape)) if untrained else statistics.mean,
         train_std=np.ones(math.prod(shape)) if untrained else statistics.std,
         groups=task.groups(),
+        usual=np.array([c in usual for c in classes], bool),
     )
+
+
+def _usual(task: Task, statistics: TrainStatistics) -> set[str]:
+    """What the train prior answers everywhere."""
+    if task.answer == "label_set":
+        return {word for word, chosen in zip(statistics.classes, statistics.prior_set().tolist(), strict=True) if chosen}
+    return {statistics.classes[int(np.argmax(statistics.frequencies))]} if task.answer == "label" and statistics.counts else set()
 
 
 def _shape(held: Held, task: Task) -> tuple[int, ...]:
@@ -201,7 +209,7 @@ def _score_episode(
     n = EpisodeRecord.from_file(held.file(episode)).n_reference
     answers = [(bundle, _answers(bundle, episode)) for bundle in bundles]
     for task, samples, targets in held.rows(episode):
-        keep = np.flatnonzero(fold.select("test", samples, n, held.spec) & targets.valid)
+        keep = np.flatnonzero(fold.select("test", samples, n, held.spec, task.reach(held.spec)) & targets.valid)
         if not len(keep):
             continue
         metric = result.metrics[task.id, fold.id]

@@ -66,19 +66,30 @@ class Fold:
         """Ids of one role."""
         return {"train": self.train, "validation": self.validation, "test": self.test}[role]
 
-    def select(self, role: Role, samples: Samples, n_reference: int, spec: WindowSpec) -> NDArray[np.bool_]:
+    def select(self, role: Role, samples: Samples, n_reference: int, spec: WindowSpec, reach: int) -> NDArray[np.bool_]:
         """(n,) True for the samples of a role in an episode of that role.
 
-        At a chronological border one window is left out: a view lies wholly in its part, and the later part begins one window
-        after the border.
+        At a chronological border one window is left out: what a view shows and what its target looks at lie wholly in its part,
+        and the later part begins one window after the border.
+
+        Args:
+            role: Which part.
+            samples: All of one kind in the episode.
+            n_reference: Reference samples of the episode.
+            spec: Windows.
+            reach: Reference samples past t0 that the target may look at, see `Task.reach`.
         """
         if self.borders is None:
             return np.ones(len(samples), bool)
         ends = [0, *(round(share * n_reference) for share in self.borders), n_reference]
         part = ROLES.index(role)
-        low = ends[part] + (spec.length if part and ends[part] > 0 else 0)
-        high = ends[part + 1]
-        return np.asarray((samples.starts >= low).all(axis=1) & (samples.starts + samples.length <= high).all(axis=1))
+        low, high = ends[part], ends[part + 1]
+        inside = np.ones(samples.starts.shape, bool)
+        if low > 0:
+            inside &= samples.last + 1 - spec.observed >= low + spec.length
+        if high < n_reference:
+            inside &= samples.last + reach < high
+        return np.asarray(inside.all(axis=1))
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ class TaskRows:
         label_sets: (n, K) bool.
         values: Vector targets on disk: row `position[i]` for input row i. NaN where not measured; for continuous futures the
             difference to persistence.
+        future: True where `values` are differences to persistence.
         position: (n,) rows of `values`, -1 where there is none.
         episodes: Ids that have rows of this task.
     """
@@ -40,6 +41,7 @@ class TaskRows:
     labels: NDArray[np.int32] | None = None
     label_sets: BoolArray | None = None
     values: RowFile | None = None
+    future: bool = False
     position: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     episodes: tuple[str, ...] = ()
 
@@ -92,7 +94,7 @@ class _Targets:
         # Labels and sets are small; the wide arrays went to disk.
         self.batches[batch.episode] = Targets(valid, targets.labels, targets.label_sets, targets.vocabulary)
 
-    def aligned(self, digests: dict[str, bytes], sizes: dict[str, int]) -> TaskRows:
+    def aligned(self, digests: dict[str, bytes], sizes: dict[str, int], future: bool) -> TaskRows:
         """In the order of the input rows, with one vocabulary."""
         for episode, digest in self.digest.items():
             if digests.get(episode, digest) != digest:
@@ -104,7 +106,7 @@ class _Targets:
         parts = list(self.batches.values())
         vocabulary = tuple(sorted({word for part in parts for word in _words(part)}))
         valid = _take(order, [p.valid for p in parts], False)
-        out = TaskRows(valid, vocabulary, position=order, episodes=tuple(self.batches))
+        out = TaskRows(valid, vocabulary, future=future, position=order, episodes=tuple(self.batches))
         if parts and parts[0].labels is not None:
             codes = [np.where(p.valid, recode(p.labels, p.vocabulary, vocabulary), -1) for p in parts if p.labels is not None]
             out.labels = _take(order, codes, -1).astype(np.int32)
@@ -161,7 +163,7 @@ def gather(
         episode=np.repeat(np.arange(len(first.sizes)), list(first.sizes.values())),
         cluster=np.repeat(np.unique(first.clusters, return_inverse=True)[1], list(first.sizes.values())),
         episodes=tuple(first.sizes),
-        tasks={task.id: found[task.id].aligned(first.digest, first.sizes) for task in tasks},
+        tasks={t.id: found[t.id].aligned(first.digest, first.sizes, bool(t.tracks_for_history())) for t in tasks},
     )
 
 

@@ -1,5 +1,6 @@
 """Fits one linear head per task, in rotated coordinates: logistic for labels, ridge for everything else."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,10 +13,11 @@ from branches.heads.logistic import choose_penalty, fit_logistic, fold_of
 from branches.heads.pairs import fit_cross_prediction
 from branches.heads.prepare import FittedHead, Prepared
 from branches.heads.retrieval import fit_meeting_space
-from branches.heads.ridge import Factors, ReadRows, RidgeProblem, factorise, inner_groups, penalty_range, ridge_problem
+from branches.heads.ridge import Factors, ReadRows, RidgeProblem, factorise, inner_groups, ridge_problem
 from branches.heads.scaler import SMALLEST_STD, column_moments
 from harness.episode import BoolArray
 
+SHARES = np.linspace(1, 0, 6)
 THRESHOLDS = np.linspace(0.02, 0.98, 49)
 Matrix = NDArray[np.float64]
 
@@ -68,23 +70,21 @@ class LinearFitter:
         return FittedHead(arrays, details)
 
     def label_sets(self, rows: TaskRows) -> FittedHead:
-        """A ridge per label on 0 and 1, and the threshold of the best micro-F1 on left-out rows."""
+        """Ridge on 0 and 1, and the threshold of the best micro-F1 on left-out rows."""
         assert rows.label_sets is not None
         sets = rows.label_sets
         keep = rows.valid & self.table.usable
         groups, unit = self._groups(keep)
         problem = self._problem(keep, lambda index: sets[index].astype(np.float64))
-        penalty, _ = self._penalty(problem, groups)
+        penalty, details = self._penalty(problem, groups)
         weights, bias = problem.solve(penalty)
         scores = problem.left_out_predictions(groups, penalty)[keep]
         threshold, score = best_threshold(scores, sets[keep])
         arrays = {"projection": weights, "bias": bias, "threshold": np.array(threshold)}
-        return FittedHead(
-            arrays, {"inner_groups": unit, "threshold": threshold, "left_out_micro_f1": score, **penalty_range(penalty)}
-        )
+        return FittedHead(arrays, {"inner_groups": unit, "threshold": threshold, "left_out_micro_f1": score, **details})
 
     def vectors(self, rows: TaskRows) -> FittedHead:
-        """Ridge on standardised targets, a penalty for each; a target that was not measured stands at its train mean."""
+        """Ridge on standardised targets, one penalty for all; a target that was not measured stands at its train mean."""
         assert rows.values is not None
         keep = rows.valid & self.table.usable
         in_file = np.zeros(len(rows.values), bool)
@@ -92,13 +92,18 @@ class LinearFitter:
         mean, std = column_moments(rows.values, in_file)
         groups, unit = self._groups(keep)
         problem = self._problem(keep, lambda index: np.nan_to_num((rows.read_values(index) - mean) / std, nan=0.0))
-        penalty, errors = self._penalty(problem, groups)
+        penalty, details = self._penalty(problem, groups)
         weights, bias = problem.solve(penalty)
         arrays = {"projection": weights, "bias": bias, "target_mean": mean, "target_std": std}
-        details = {"inner_groups": unit, **penalty_range(penalty)}
-        if errors is not None:
-            details["left_out_r2"] = float(1 - errors.sum() / max(keep.sum() * len(mean), 1))
-        return FittedHead(arrays, details)
+        if rows.future and self.options.penalty is None:
+            pairs = (
+                (rows.read_values(index)[keep[index]], (found * std + mean)[keep[index]])
+                for index, found in problem.left_out_groups(groups, penalty)
+            )
+            share = trust(pairs, len(mean))
+            arrays |= {"target_mean": mean * share, "target_std": std * share}
+            details["trust"] = float(share.mean())
+        return FittedHead(arrays, {"inner_groups": unit, **details})
 
     def retrieval(self, rows: TaskRows) -> dict[str, FittedHead]:
         """Query and key are each mapped into the other's space by ridge; see `branches.heads.retrieval`."""
@@ -122,14 +127,15 @@ class LinearFitter:
             self._factors[cached] = factorise(read, keep.astype(np.float64))
         return ridge_problem(self._factors[cached], read, targets)
 
-    def _penalty(self, problem: RidgeProblem, groups: NDArray[np.int64]) -> tuple[Matrix, Matrix | None]:
-        """(D,) penalties, and (D,) squared left-out errors where they were chosen by them."""
-        width = len(problem.target_mean)
+    def _penalty(self, problem: RidgeProblem, groups: NDArray[np.int64]) -> tuple[Matrix, dict[str, float]]:
+        """(D,) the penalty of the least left-out squared error over all targets, and what to say of it."""
+        width, weight = len(problem.target_mean), problem.factors.total
         if self.options.penalty is not None:
-            return np.full(width, self.options.penalty), None
+            return np.full(width, self.options.penalty), {"penalty": self.options.penalty}
         grid = problem.factors.grid()
-        errors = problem.left_out_errors(groups, grid)
-        return grid[errors.argmin(axis=0)], errors.min(axis=0)
+        errors = problem.left_out_errors(groups, grid).sum(axis=1)
+        best = int(errors.argmin())
+        return np.full(width, grid[best]), {"penalty": float(grid[best]), "left_out_mse": float(errors[best] / weight / width)}
 
     def _cross_prediction(self, labels: NDArray[np.int32], keep: BoolArray, groups: NDArray[np.int64]) -> FittedHead | None:
         """How well the first view predicts the second: the maps, and the standardised `evidence` of the training pairs."""
@@ -147,6 +153,23 @@ class LinearFitter:
         return FittedHead(arrays | {"cross_offset": mean, "cross_scale": scale}, {"evidence": (ratios - mean) * scale})
 
 
+def trust(pairs: Iterable[tuple[NDArray, NDArray]], width: int) -> Matrix:
+    """(D,) the share of a forecast's difference to persistence that has the least absolute error on rows it was not fitted on.
+
+    Squared errors, which heads minimise, ask for a step wherever one is likely on average; tasks measure distances, by which it
+    is better to stay where nothing moves most of the time.
+
+    Args:
+        pairs: (m, D) true differences, NaN where not measured, and (m, D) forecast ones.
+        width: D.
+    """
+    errors = np.zeros((len(SHARES), width))
+    for truth, forecast in pairs:
+        for i, share in enumerate(SHARES):
+            errors[i] += np.nansum(np.abs(truth - share * forecast), axis=0)
+    return np.asarray(SHARES[errors.argmin(axis=0)])
+
+
 def best_threshold(scores: Matrix, truth: BoolArray) -> tuple[float, float]:
     """The threshold of the highest micro-F1 where every row answers at least its best label, and that micro-F1.
 
@@ -156,12 +179,9 @@ def best_threshold(scores: Matrix, truth: BoolArray) -> tuple[float, float]:
     """
     best = np.zeros(truth.shape, bool)
     best[np.arange(len(scores)), scores.argmax(axis=1)] = True
-    f1 = np.array([2 * (truth & chosen).sum() / max(truth.sum() + chosen.sum(), 1) for chosen in _answers(scores, best)])
+    answers = ((scores > threshold) | best for threshold in THRESHOLDS)
+    f1 = np.array([2 * (truth & chosen).sum() / max(truth.sum() + chosen.sum(), 1) for chosen in answers])
     return float(THRESHOLDS[f1.argmax()]), float(f1.max())
-
-
-def _answers(scores: Matrix, best: BoolArray) -> list[BoolArray]:
-    return [np.asarray((scores > threshold) | best, bool) for threshold in THRESHOLDS]
 
 
 def _side_by_side(one: tuple[Matrix, Matrix], other: tuple[Matrix, Matrix]) -> dict[str, NDArray]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from branches.heads.config import MLPOptions
 from branches.heads.gather import Table, TaskRows
 from branches.heads.heads import forward
-from branches.heads.linear import best_threshold
+from branches.heads.linear import best_threshold, trust
 from branches.heads.mlp import MLPFit, MLPProblem
 from branches.heads.prepare import FittedHead, Prepared
 from branches.heads.retrieval import MeetingSpace, fit_meeting_space
@@ -29,11 +29,13 @@ class NetworkTask:
         problem: Rows and targets.
         arrays: Of the head beside the network: target mean and standard deviation, or linear outputs.
         role: Retrieval: which side it maps.
+        future: True where the targets are differences to persistence.
     """
 
     problem: MLPProblem
     arrays: dict[str, NDArray] = field(default_factory=dict)
     role: str = ""
+    future: bool = False
 
     def head(self, fit: MLPFit, fixed: bool) -> FittedHead:
         """The trained network as a head; the threshold of a label set is chosen on validation rows where there are any."""
@@ -48,6 +50,12 @@ class NetworkTask:
                 threshold, details["validation_micro_f1"] = best_threshold(chance, self.problem.validation_targets > 0)
             arrays["threshold"] = np.array(scipy.special.logit(threshold))
             details["threshold"] = threshold
+        if self.future and fit.validation_loss is not None:
+            mean, std = arrays["target_mean"], arrays["target_std"]
+            forecast = forward(arrays, self.problem.validation_rows) * std + mean
+            share = trust([(self.problem.validation_targets * std + mean, forecast)], len(mean))
+            arrays |= {"target_mean": mean * share, "target_std": std * share}
+            details["trust"] = float(share.mean())
         return FittedHead(arrays, details)
 
 
@@ -99,7 +107,7 @@ class NetworkTasks:
         index = np.flatnonzero(rows.valid & self.table.usable)
         held_rows, held_targets = self._held_out(task_id, rows, targets, arrays)
         problem = MLPProblem(task_id, loss, self._rows(""), index, targets, held_rows, held_targets, outputs, prepared.rows.width)
-        return NetworkTask(problem, arrays)
+        return NetworkTask(problem, arrays, future=rows.future)
 
     def _held_out(self, task_id: str, rows: TaskRows, targets: NDArray, arrays: dict[str, NDArray]) -> tuple[Floats, NDArray]:
         """Validation rows and targets in the vocabulary and scale of train; rows of classes that train lacks are left out."""

@@ -116,13 +116,20 @@ class RidgeProblem:
         Rows of weight 0 are predicted too: by the fit without the other rows of their group.
         """
         predictions = np.zeros((len(self.factors.weight), len(self.target_mean)))
+        for index, found in self.left_out_groups(groups, penalty):
+            predictions[index] = found
+        return predictions
+
+    def left_out_groups(self, groups: NDArray, penalty: Matrix) -> Iterator[tuple[NDArray, Matrix]]:
+        """`left_out_predictions` group by group: (m,) rows and (m, D) predictions."""
         penalty = np.broadcast_to(penalty, self.target_mean.shape)
         for index, rows, residual in self._groups(groups):
+            predictions = residual + self.target_mean
             for value in np.unique(penalty):
                 which = np.flatnonzero(penalty == value)
                 left = self._left_out(rows, residual[:, which], index, float(value), self.moments[:, which])
-                predictions[np.ix_(index, which)] = residual[:, which] + self.target_mean[which] - left
-        return predictions
+                predictions[:, which] -= left
+            yield index, predictions
 
     def _groups(self, groups: NDArray) -> Iterator[tuple[NDArray, Matrix, Matrix]]:
         for group in np.unique(groups):

@@ -107,7 +107,7 @@ _TILT = ((USE, 0.2, 0.3, "use"), (PLACE, 0.0, 0.3, "rest"))
 """What a hand does in each action: (slot, start and length as shares of the action, where to)."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Moves:
     """Moves one after another: from the last target to `target[k]` (D numbers), from `start[k]` on, in `length[k]` seconds."""
 

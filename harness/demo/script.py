@@ -137,7 +137,7 @@ HOMES: dict[str, tuple[float, float, float]] = {
 """Where things stand in a typical layout: metres right of the person, in front, above the table."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Session:
     """What the episodes of one sitting share.
 
@@ -213,7 +213,7 @@ def draw_session(seed: int, index: int) -> Session:
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Script:
     """The actions of one episode, from before its start to after its end.
 

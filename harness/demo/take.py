@@ -23,8 +23,8 @@ from harness.demo.video import Planes, planes, write_video
 from harness.episode import FloatArray
 
 EPISODES_PER_SESSION = 2
-NO_CAMERA, MISSING_CAMERA = 2, "fisheye_cam2"
-"""The episode with this rank among the sorted ids lacks this camera."""
+NO_CAMERA, MISSING_CAMERA = 2, "stereo_right"
+"""The episode with this rank among the sorted ids lacks this camera; the other stereo camera sees nearly the same."""
 NO_LABELS = 6
 """The caption of the episode with this rank names nothing."""
 _MICROPHONE = "fisheye_cam0"

@@ -29,6 +29,8 @@ class MetricContext:
         train_mean: (D,) mean of the training targets (measured entries).
         train_std: (D,) standard deviation of the training targets, 1 where it is below 1e-6.
         groups: Named groups of the last axis that are scored apart.
+        usual: (C,) True for the label (label sets: the labels) that the train prior answers everywhere. A failed row is charged
+            with it, so that failing is never better than answering it.
     """
 
     classes: tuple[str, ...] = ()
@@ -37,6 +39,7 @@ class MetricContext:
     train_mean: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     train_std: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     groups: dict[str, list[int]] = field(default_factory=dict)
+    usual: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
 
 
 class Metric(ABC):
@@ -60,7 +63,7 @@ class Metric(ABC):
     def state(self, targets: Targets, predictions: Predictions) -> State:
         """(S,) float64 of the rows of one episode: row i of `predictions` answers row i of `targets`, all rows valid.
 
-        A failed row counts as wrong (classes), or costs max(reference error, the branch's own mean error in this episode)
+        A failed row counts as the train prior's answer where that is wrong, and as no answer where it is right (classes), or costs max(reference error, the branch's own mean error in this episode)
         (regression), so that failing never pays.
         """
 

@@ -12,7 +12,8 @@ class MacroF1(Metric):
     """Mean F1 over the classes with support in the test rows.
 
     State (3 C,): true positives, false positives and false negatives per class of `context.classes`. A failed row is a false
-    negative of its true class. So is an answer outside `context.classes`: no class that counts could take it as a false positive.
+    negative of its true class, and a false positive of the train majority where that is another one: answering the majority is
+    never worse than failing. An answer outside `context.classes` is a false negative alone: no class that counts could take it.
     """
 
     name = "macro_f1"
@@ -28,7 +29,9 @@ class MacroF1(Metric):
             raise ValueError("macro-F1: a target label is missing or not among the classes of the metric context")
         guess = np.where(predictions.ok, recode(predictions.labels, predictions.vocabulary, classes), -1)
         hit = guess == truth
-        false_positive = guess[~hit & (guess >= 0)]
+        usual = np.flatnonzero(self.context.usual)
+        charged = np.where(~predictions.ok & (truth != usual[0]), usual[0], guess) if len(usual) else guess
+        false_positive = charged[~hit & (charged >= 0)]
         return pack(*(np.bincount(codes, minlength=len(classes)) for codes in (truth[hit], false_positive, truth[~hit])))
 
     def value(self, states: State) -> NDArray[np.float64]:

@@ -13,8 +13,8 @@ class MicroF1(Metric):
     """F1 of all (row, label) decisions together.
 
     State (3 C + 3,): true positives, false positives and false negatives per label of `context.classes`, then false positives
-    of words that no target has, rows, and rows whose set is exactly right. A failed row answers the empty set and is never
-    exactly right.
+    of words that no target has, rows, and rows whose set is exactly right. A failed row has no hit and is charged with the wrong
+    labels of the train prior's set, so that answering that set is never worse; it is never exactly right.
     """
 
     name = "micro_f1"
@@ -32,7 +32,9 @@ class MicroF1(Metric):
         guess = recode_sets(answer, predictions.vocabulary, classes)
         stray = answer.sum(axis=1) - guess.sum(axis=1)
         exact = (guess == truth).all(axis=1) & (stray == 0) & predictions.ok
-        counts = [(truth & guess).sum(axis=0), (guess & ~truth).sum(axis=0), (truth & ~guess).sum(axis=0)]
+        usual = self.context.usual if len(self.context.usual) else np.zeros(len(classes), bool)
+        charged = np.where(predictions.ok[:, None], guess, usual)
+        counts = [(truth & guess).sum(axis=0), (charged & ~truth).sum(axis=0), (truth & ~guess).sum(axis=0)]
         return pack(*counts, stray.sum(), len(truth), exact.sum())
 
     def value(self, states: State) -> NDArray[np.float64]:

@@ -32,7 +32,8 @@ class ReciprocalRank(Metric):
     rank = 1 + (others scored above the best hit) + 0.5 (others tied with it), so a constant answer gains nothing by its order.
 
     A vector that is not finite or is zero has no direction: its row fails, as does a row whose status is not ok. A failed query
-    has reciprocal rank 0 and the last rank. A failed key is never retrieved: it is no hit, and no other query loses a rank to it.
+    has reciprocal rank 0 and the last rank. A failed key is no hit of its own query and stands before every other query's hit, so
+    that a key which would be retrieved too often cannot be dropped for the others' sake.
 
     State (7,): rows, sum of reciprocal ranks, hits at 1, 5 and 10, sum of ranks, sum of gallery sizes.
     """
@@ -98,7 +99,7 @@ def _ranks(query: NDArray, query_ok: BoolArray, key: NDArray, key_ok: BoolArray,
     """Ranks of b queries (b, E) among N keys (N, E); `hit` is (b, N)."""
     score = np.where(key_ok, query @ key.T, NEVER)
     best = np.where(hit, score, NEVER).max(axis=1, initial=NEVER)[:, None]
-    above = (~hit & (score > best + TIE)).sum(axis=1)
-    tied = (~hit & (np.abs(score - best) <= TIE)).sum(axis=1)
+    above = (~hit & ((score > best + TIE) | ~key_ok)).sum(axis=1)
+    tied = (~hit & key_ok & (np.abs(score - best) <= TIE)).sum(axis=1)
     found = query_ok & (best[:, 0] > NEVER)
     return Ranks(np.where(found, 1 + above + 0.5 * tied, float(len(key))), found)

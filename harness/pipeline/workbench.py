@@ -67,7 +67,7 @@ class Workbench:
         """The samples of a task in an episode that belong to a role of a fold."""
         stored = self.episode(episode)
         samples = make_samples(task.samples, episode, stored.timeline, self.plan.spec)
-        return samples.take(fold.select(role, samples, len(stored.timeline), self.plan.spec))
+        return samples.take(fold.select(role, samples, len(stored.timeline), self.plan.spec, task.reach(self.plan.spec)))
 
     def training_set(self, fold: Fold, role: Literal["train", "validation"], seed: int) -> "StoredTrainingSet":
         """The episodes of a role, read one at a time."""
@@ -92,7 +92,8 @@ class StoredTrainingSet:
             if found is None:
                 continue
             samples, targets = found
-            keep = self.fold.select(self.role, samples, bench.record(episode).n_reference, bench.plan.spec)
+            spec = bench.plan.spec
+            keep = self.fold.select(self.role, samples, bench.record(episode).n_reference, spec, task.reach(spec))
             if not keep.any():
                 continue
             samples, targets = samples.take(np.flatnonzero(keep)), targets.take(np.flatnonzero(keep))

@@ -75,6 +75,10 @@ class Task(ABC):
     def targets(self, episode: Episode, samples: Samples, spec: WindowSpec) -> Targets:
         """The truth of every sample; rows whose truth is not there are not valid."""
 
+    def reach(self, spec: WindowSpec) -> int:
+        """Reference samples past t0 that a target may look at: at a chronological border they belong to the next part."""
+        return 0
+
     def shape(self, episode: Episode) -> tuple[int, ...]:
         """Shape of one vector target, e.g. (horizon, dims); its product is D."""
         raise TypeError(f"task {self.id} does not ask for a vector")

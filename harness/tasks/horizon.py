@@ -33,6 +33,10 @@ class HorizonTask(Task):
             raise ValueError(f"task {self.name}: a horizon of {self.horizon} samples is not after t0")
         self.id = self.name if horizon is None else f"{self.name}@{self.horizon}"
 
+    def reach(self, spec: WindowSpec) -> int:
+        """The horizon."""
+        return self.horizon
+
 
 def hold_last(values: NDArray, measured: BoolArray) -> tuple[NDArray, BoolArray]:
     """The last measured step of each number.

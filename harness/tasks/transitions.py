@@ -25,6 +25,10 @@ class TransitionDetection(LabelTask):
     mechanism = "hands slow down, let go and turn to another object between two actions"
     requires = ("action",)
 
+    def reach(self, spec: WindowSpec) -> int:
+        """What the tolerance leaves of the second half of the window."""
+        return max(0, (spec.length - 1) // 2 + TOLERANCE - (spec.length - 1))
+
     def codes(self, episode: Episode, samples: Samples) -> tuple[NDArray[np.int32], tuple[str, ...]]:
         """0 steady, 1 transition."""
         frames = frame_codes(episode.tracks["action"], episode.timeline)

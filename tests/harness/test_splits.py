@@ -74,11 +74,22 @@ def test_sessions_that_do_not_exist_are_asked_for() -> None:
 def test_chronological_parts_do_not_touch() -> None:
     split = make_split(refs(1), SplitConfig(kind="chronological", test_share=0.3, validation_share=0.1), SPEC)
     samples = make_samples("window", "ep00", np.arange(1000) / 20, SPEC)
-    parts = {role: samples.starts[split.folds[0].select(role, samples, 1000, SPEC), 0] for role in ROLES}
+    parts = {role: samples.starts[split.folds[0].select(role, samples, 1000, SPEC, 0), 0] for role in ROLES}
     assert parts["train"].max() + 20 <= 600
     assert parts["validation"].min() >= 620 and parts["validation"].max() + 20 <= 700
     assert parts["test"].min() >= 720
     assert split.unit == "interval"
+
+
+def test_no_target_looks_over_a_chronological_border() -> None:
+    [fold] = make_split(refs(1), SplitConfig(kind="chronological", test_share=0.3, validation_share=0.1), SPEC).folds
+    samples = make_samples("window", "ep00", np.arange(1000) / 20, SPEC)
+    train = samples.last[fold.select("train", samples, 1000, SPEC, reach=50), 0]
+    assert 545 <= train.max() < 550  # the target's last sample is train.max() + 50, the border is at 600
+    test = samples.last[fold.select("test", samples, 1000, SPEC, reach=50), 0]
+    assert test.max() > 990  # at the recording's own end the task says which targets are valid
+    wide = replace(SPEC, context=60)
+    assert samples.last[fold.select("test", samples, 1000, wide, reach=0), 0].min() - 59 >= 720
 
 
 def test_a_frozen_split_that_was_edited_is_refused(tmp_path: Path) -> None:

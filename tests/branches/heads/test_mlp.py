@@ -11,7 +11,7 @@ from branches.heads.config import MLPOptions
 from branches.heads.heads import forward, gelu
 from branches.heads.mlp import MLPProblem, fit_mlp, train, train_loop
 
-FEW = MLPOptions(hidden=16, epochs=60, batch_size=32)
+FEW = MLPOptions(hidden=16, epochs=20, batch_size=32)
 
 
 def problem(loss="values", seed=0, n=160, columns=12, validation=40):
@@ -29,8 +29,8 @@ def problem(loss="values", seed=0, n=160, columns=12, validation=40):
 
 @pytest.mark.parametrize("loss", ["values", "classes", "labels"])
 def test_it_learns_what_is_not_linear(loss):
-    one = problem(loss, n=600, validation=200)
-    fit = fit_mlp(one, replace(FEW, hidden=64, patience=20, epochs=150, learning_rate=3e-3), seed=0)
+    one = problem(loss, n=400, columns=4, validation=200)
+    fit = fit_mlp(one, replace(FEW, hidden=32, patience=20, epochs=60, learning_rate=1e-2), seed=0)
     scores = forward(fit.arrays, one.validation_rows)
     if loss == "values":
         assert 1 - np.square(scores - one.validation_targets).sum() / np.square(one.validation_targets).sum() > 0.7

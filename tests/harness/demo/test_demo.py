@@ -116,7 +116,7 @@ def test_eight_episodes_are_four_sessions_in_sorted_order(demo):
 
 def test_only_rank_two_lacks_a_camera_and_nothing_is_left_over(demo):
     for rank, folder in enumerate(demo):
-        expected = {"annotation.hdf5", *VIDEOS} - ({"fisheye_cam2.mp4"} if rank == 2 else set())
+        expected = {"annotation.hdf5", *VIDEOS} - ({"stereo_right.mp4"} if rank == 2 else set())
         assert {entry.name for entry in folder.iterdir()} == expected
         assert {entry.name for entry in folder.parent.iterdir()} == {"ep0", "ep1"}
 
@@ -324,7 +324,7 @@ def test_the_reader_takes_the_episodes_and_finds_what_is_missing(demo):
     assert not errors
     episodes = [reader.read(ref) for ref in refs]
     assert [sorted(episode.lacking) for episode in episodes] == [
-        ["video/fisheye_cam2"] if rank == 2 else ["action", "interaction", "objects", "subtask"] if rank == 6 else []
+        ["video/stereo_right"] if rank == 2 else ["action", "interaction", "objects", "subtask"] if rank == 6 else []
         for rank in range(8)
     ]
     assert {episode.session for episode in episodes} == {folder.parent.name for folder in demo}

@@ -13,8 +13,8 @@ from harness.metrics.macro_f1 import MacroF1
 CLASSES = ("close", "open", "pour", "wait")
 
 
-def metric(seen=(True, True, True, True)):
-    return MacroF1(MetricContext(classes=CLASSES, seen=np.array(seen)))
+def metric(seen=(True, True, True, True), usual="wait"):
+    return MacroF1(MetricContext(classes=CLASSES, seen=np.array(seen), usual=np.array(CLASSES) == usual))
 
 
 def targets(codes, vocabulary=CLASSES):
@@ -36,10 +36,18 @@ def test_by_hand():
     assert m.details(state) == pytest.approx({"accuracy": 0.6, "balanced_accuracy": 2 / 3, "classes_with_support": 2})
 
 
-def test_failed_rows_and_foreign_words_are_misses_without_a_false_positive():
+def test_a_failed_row_is_a_miss_and_charged_to_the_train_majority():
+    m = metric(usual="open")
+    failed = answers([0, 0, -1, 1], status=[Status.TIMEOUT.value, Status.OK.value, Status.TIMEOUT.value, Status.OK.value])
+    # Row 0: misses close, and counts as answering open. Row 2 is open: missed, and no class is charged.
+    assert m.state(targets([0, 0, 1, 1]), failed).tolist() == [1, 1, 0, 0, 0, 1, 0, 0, 1, 1, 0, 0]
+
+
+def test_foreign_words_are_misses_without_a_false_positive():
     m = metric()
     truth = targets([0, 0, 1])
-    failed = answers([0, -1, 1], status=[Status.TIMEOUT.value, Status.OK.value, Status.OK.value])
+    failed = answers([0, -1, 1])
+    failed.labels[0] = -1
     foreign = answers([2, 3, 0], vocabulary=("open", "x", "dance", "sing"))
     assert m.state(truth, failed).tolist() == [0, 1, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0]
     assert m.state(truth, foreign).tolist() == [0, 1, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0]
@@ -90,3 +98,14 @@ def test_balanced_accuracy_as_in_sklearn():
     m = metric()
     expected = balanced_accuracy_score(truth, guess)
     assert m.details(m.state(targets(truth), answers(guess)))["balanced_accuracy"] == pytest.approx(expected)
+
+
+@settings(deadline=None)
+@given(st.integers(2, 40), st.integers(0, 10**6))
+def test_failing_is_never_better_than_the_majority(n, seed):
+    rng = np.random.default_rng(seed)
+    m = metric(usual="open")
+    truth, codes, lost = targets(rng.integers(0, 4, n)), rng.integers(0, 4, n), rng.random(n) < 0.4
+    status = np.where(lost, Status.REFUSED.value, Status.OK.value)
+    answered = m.value(m.state(truth, answers(np.where(lost, 1, codes))))
+    assert m.value(m.state(truth, answers(codes, status=status))) <= answered + 1e-12

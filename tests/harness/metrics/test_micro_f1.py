@@ -14,8 +14,8 @@ from harness.metrics.micro_f1 import MicroF1
 CLASSES = ("cup", "kettle", "lid")
 
 
-def metric(seen=(True, True, True)):
-    return MicroF1(MetricContext(classes=CLASSES, seen=np.array(seen)))
+def metric(seen=(True, True, True), usual=(False, False, False)):
+    return MicroF1(MetricContext(classes=CLASSES, seen=np.array(seen), usual=np.array(usual)))
 
 
 def targets(sets, vocabulary=CLASSES):
@@ -51,6 +51,18 @@ def test_a_failed_row_misses_all_its_labels_and_is_never_exact():
     assert state.tolist() == [0, 0, 0, 0, 0, 0, 1, 1, 0, 0, 2, 0]
     assert m.value(state) == 0.0
     assert m.details(state)["precision"] is None
+
+
+@settings(deadline=None)
+@given(st.integers(1, 30), st.integers(0, 10**6))
+def test_failing_is_never_better_than_the_prior_set(n, seed):
+    rng = np.random.default_rng(seed)
+    usual = np.array([True, False, True])
+    m = metric(usual=usual)
+    truth, sets, lost = targets(rng.random((n, 3)) < 0.5), rng.random((n, 3)) < 0.5, rng.random(n) < 0.4
+    failing = m.value(m.state(truth, answers(sets, status=np.where(lost, Status.REFUSED.value, Status.OK.value))))
+    answering = m.value(m.state(truth, answers(np.where(lost[:, None], usual, sets))))
+    assert np.isnan(failing) or failing <= answering + 1e-12
 
 
 def test_seen_and_unseen_labels():

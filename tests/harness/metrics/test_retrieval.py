@@ -68,14 +68,24 @@ def test_vectors_without_a_direction_fail(bad):
     assert state(query, key).tolist() == pytest.approx([3, 2, 2, 2, 2, 1 + 1 + 3, 9])
     query, key = angle(0, 40, 90), angle(0, 40, 90)
     key[2] = bad
-    assert state(query, key).tolist() == pytest.approx([3, 2, 2, 2, 2, 1 + 1 + 3, 9])
+    # A lost key is found before every other query's own.
+    assert state(query, key).tolist() == pytest.approx([3, 1, 0, 2, 2, 2 + 2 + 3, 9])
 
 
 def test_a_failed_row_has_neither_query_nor_key():
     query, key = angle(0, 40, 90), angle(40, 0, 41)
     status = [Status.OK.value, Status.OK.value, Status.TIMEOUT.value]
-    # Without key 2, queries 0 and 1 each see their own key second.
-    assert state(query, key, status=status).tolist() == pytest.approx([3, 1, 0, 2, 2, 2 + 2 + 3, 9])
+    # Queries 0 and 1 each see the other's key before their own, and the lost one before both.
+    assert state(query, key, status=status).tolist() == pytest.approx([3, 2 / 3, 0, 2, 2, 3 + 3 + 3, 9])
+
+
+@settings(deadline=None)
+@given(st.integers(2, 20), st.integers(0, 10**6))
+def test_dropping_rows_never_helps(n, seed):
+    rng = np.random.default_rng(seed)
+    query, key, lost = rng.normal(size=(n, 3)), rng.normal(size=(n, 3)), rng.random(n) < 0.3
+    status = np.where(lost, Status.TIMEOUT.value, Status.OK.value)
+    assert METRIC.value(state(query, key, status=status)) <= METRIC.value(state(query, key)) + 1e-12
 
 
 def test_no_rows():

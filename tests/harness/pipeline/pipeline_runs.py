@@ -7,17 +7,16 @@ from typing import Any
 from factories import write_xperience_episode
 from omegaconf import OmegaConf
 
+from harness.bundle import find_bundles
 from harness.config import load_config
 from harness.dataset import open_dataset
-from harness.evaluate import Held, evaluate
-from harness.leaderboard import build, evidence_grade
 from harness.pipeline.fit import FitJob, fit_branch
 from harness.pipeline.ingest import Quarantined, ingest_episode
 from harness.pipeline.plan import Plan
 from harness.pipeline.predict import Actor, blocks_of
-from harness.pipeline.workbench import Workbench
 from harness.request import Prepared, Request, prepare
-from harness.run import find_bundles, with_widths, write_bundle
+from harness.run import _begin, with_widths, write_bundle
+from harness.score import score_run
 
 FRAMES = 60
 
@@ -81,7 +80,8 @@ def prepared(
 
 
 def ingested(ready: Prepared) -> tuple[Plan, list[Quarantined]]:
-    """Ingest, in this process."""
+    """Begin a run and ingest, in this process."""
+    _begin(ready)
     results = [ingest_episode(ready.plan, ref) for ref in ready.refs]
     return with_widths(ready.plan), [r for r in results if isinstance(r, Quarantined)]
 
@@ -102,25 +102,20 @@ def fitted_and_predicted(plan: Plan) -> None:
             actor.run(block)
 
 
-def scored(plan: Plan, quarantined: int = 0, *, limited: bool = False) -> dict[str, Any]:
-    """The leaderboard of what the folder holds, without costs."""
-    posed = {task for e in plan.split.episodes for task in _tasks(plan, e)}
-    tasks = tuple(plan.task(t) for t in plan.tasks if t in posed)
-    held = Held(plan.out / "targets", plan.split, tasks, plan.spec)
-    evidence = evidence_grade(simulated=False, limited=limited, split=plan.split)
-    return without_cost(build(evaluate(held, list(find_bundles(plan.out / "bundles"))), evidence, quarantined))
-
-
-def _tasks(plan: Plan, episode: str) -> list[str]:
-    bench = Workbench(plan)
-    return bench.record(episode).tasks if bench.present(episode) else []
+def scored(ready: Prepared, plan: Plan, quarantined: int = 0) -> dict[str, Any]:
+    """The leaderboard of what the folder holds, as a run ends with it, without costs."""
+    written = _begin(ready)
+    written.plan = plan
+    written.write("done")
+    found = list(find_bundles(plan.out / "bundles"))
+    return without_cost(score_run(plan.out, plan.out, found, quarantined + len(ready.quarantined)))
 
 
 def run_here(ready: Prepared) -> dict[str, Any]:
     """All stages without Ray."""
     plan, quarantined = ingested(ready)
     fitted_and_predicted(plan)
-    return scored(plan, len(quarantined) + len(ready.quarantined))
+    return scored(ready, plan, len(quarantined))
 
 
 def row(board: dict[str, Any], branch: str, task: str) -> dict[str, Any]:

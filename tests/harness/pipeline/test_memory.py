@@ -27,7 +27,7 @@ branches = ("prior", "persistence", "oracle", "ridge") if stage != "ingest" else
 tasks = ("timeline_action", "hand_trajectory_forecast", "cross_modal_retrieval", "imu_to_hand_pose")
 ready = prepared(root, out, "split.train=0-1", f"split.test={test}", branches=branches, tasks=tasks)
 if stage == "score":
-    assert len(scored(ready.plan)["rows"]) > 4
+    assert len(scored(ready, ready.plan)["rows"]) > 4
 else:
     plan, quarantined = ingested(ready)
     assert not quarantined

@@ -297,7 +297,7 @@ def test_a_limit_makes_it_smoke(data: Path, store: Path, tmp_path: Path) -> None
     assert ready.plan.split.episodes == ("s0__ep0", "s2__ep0")
     plan, _ = ingested(ready)
     fitted_and_predicted(plan)
-    board = scored(plan, limited=True)
+    board = scored(ready, plan)
     assert board["evidence"] == "smoke" and {r["evidence"] for r in board["rows"]} == {"smoke"}
     assert board["tasks"][0]["n_samples"] <= 3
 
@@ -325,12 +325,13 @@ def test_without_validation_the_run_goes_on_and_without_train_or_test_it_cannot(
     root = damaged(tmp_path, 4, 5)
     for validation, test, ends in (("4-5", "2-3", False), ("2-3", "4-5", True)):
         words = ("split.train=0-1", f"split.validation={validation}", f"split.test={test}")
-        plan, quarantined = ingested(only(root, tmp_path / f"run{ends}", *words))
+        ready = only(root, tmp_path / f"run{ends}", *words)
+        plan, quarantined = ingested(ready)
         assert [q.episode for q in quarantined] == ["s2__ep0", "s2__ep1"]
         if not ends:
             _check_posed(plan, quarantined)
             fitted_and_predicted(plan)
-            assert row(scored(plan), "prior", "timeline_action")["coverage"] == 1.0
+            assert row(scored(ready, plan), "prior", "timeline_action")["coverage"] == 1.0
             continue
         with pytest.raises(BadInput, match=r"split\.test: none of its 2 .*annotation\.hdf5") as error:
             _check_posed(plan, quarantined)
@@ -343,7 +344,7 @@ def test_a_session_that_is_wholly_lost_costs_its_fold_alone(tmp_path: Path) -> N
     plan, quarantined = ingested(ready)
     _check_posed(plan, quarantined)
     fitted_and_predicted(plan)
-    board = scored(plan, len(quarantined))
+    board = scored(ready, plan, len(quarantined))
     found = row(board, "prior", "timeline_action")
     # Of three folds one tests the lost session, and one would train on it alone: its rows fail.
     assert found["n_clusters"] == 2 and found["coverage"] == 0.5
