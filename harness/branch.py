@@ -12,11 +12,11 @@ from typing import Any, Literal, Protocol, cast
 from harness.answers import Predictions, Targets
 from harness.card import suggest
 from harness.errors import BadInput
+from harness.manifest import ENTRY_POINTS
 from harness.tasks.base import Task
 from harness.window import ObservedBatch, Samples
 
 Route = Literal["native", "derived", "probe"]
-ENTRY_POINTS = "espalier.branches"
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,8 @@ class BranchCard:
         fitted: True where `fit` learns something from training episodes.
         cpus: CPUs of one prediction actor.
         gpus: GPUs of one prediction actor.
+        fit_cpus: CPUs that a fit itself holds; 0 where it starts Ray Train workers that hold theirs.
+        fit_gpus: As `fit_cpus`.
     """
 
     name: str
@@ -83,6 +85,8 @@ class BranchCard:
     fitted: bool = True
     cpus: float = 1.0
     gpus: float = 0.0
+    fit_cpus: float = 1.0
+    fit_gpus: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)

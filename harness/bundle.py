@@ -10,7 +10,6 @@ import pyarrow.parquet as pq
 
 from harness.errors import BadInput
 from harness.manifest import write_json
-from harness.record import file_stem
 
 SCHEMA = "espalier.bundle/1"
 COST = b"espalier.cost"  # key of a part's cost in its metadata
@@ -77,10 +76,12 @@ class Bundle:
         """Its Parquet files, sorted by name."""
         return sorted(self.folder.glob("part-*.parquet"))
 
-    def parts_of(self, episode: str) -> list[Path]:
-        """The parts of one episode, in the order of its samples; a part's name ends in its first sample."""
-        stem = file_stem(episode)
-        return sorted(p for p in self.folder.glob(f"part-{stem}-*.parquet") if p.stem.rpartition("-")[0] == f"part-{stem}")
+    def parts_by_episode(self) -> dict[str, list[Path]]:
+        """File stem of an episode -> its parts, in the order of its samples; a part's name ends in its first sample."""
+        found: dict[str, list[Path]] = {}
+        for path in self.parts():
+            found.setdefault(path.stem.rpartition("-")[0].removeprefix("part-"), []).append(path)
+        return found
 
     def predict_cost(self) -> dict[str, float]:
         """Seconds and peak memory over its parts."""

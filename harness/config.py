@@ -80,7 +80,8 @@ class RunConfig:
         split: Which episodes train, validate and test.
         limit: A smaller run.
         features: Feature blocks: `default`, `published`, block names or shell patterns.
-        modalities: An episode must have all of these and heads get features of these alone; empty = whatever there is.
+        modalities: An episode must have all of these, and window features are of these alone; empty = whatever there is. What a
+            continuous future goes on from (the commands before an action chunk) is shown as ever.
         seeds: Every fitted branch runs once per seed.
         store: The track store.
         table: Columns of a plain table.

@@ -11,6 +11,7 @@ from harness.card import Card, bundled_cards, load_card, suggest
 from harness.config import RunConfig
 from harness.episode import Episode, EpisodeRef
 from harness.errors import BadInput
+from harness.manifest import code_version
 from harness.readers import Reader, reader_class, recognise
 
 DEMO_EPISODES = 8
@@ -90,7 +91,7 @@ def demo_root() -> Path:
     """The demo episodes, written on first use."""
     from harness.demo import write_demo  # noqa: PLC0415  (the simulator is only needed the first time)
 
-    root = home() / "demo" / f"v1-{DEMO_EPISODES}-{DEMO_SEED}"
+    root = home() / "demo" / f"{code_version('harness.demo')}-{DEMO_EPISODES}-{DEMO_SEED}"
     if not root.is_dir():
         partial = root.with_name(f".{root.name}.{os.getpid()}.partial")
         write_demo(partial, DEMO_EPISODES, DEMO_SEED)

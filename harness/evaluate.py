@@ -22,6 +22,7 @@ from harness.tables import by_task, read_predictions, read_samples, read_targets
 from harness.tasks.base import Task
 from harness.window import Samples, WindowSpec, row_seeds
 
+_Slices = dict[str, list[tuple[NDArray[np.str_], Predictions]]]
 FLOOR = ""  # the branch name under which the evaluator keeps its own floor
 
 
@@ -56,10 +57,13 @@ class Held:
     def rows(self, episode: str, tasks: Iterable[Task] | None = None) -> Iterator[tuple[Task, Samples, Targets]]:
         """Samples and targets of every task (or of these) of one episode."""
         known = {task.id: task for task in (self.tasks if tasks is None else tasks)}
-        for task_id, table in by_task(self.file(episode), known):
-            if task_id in known:
+        path = self.file(episode)
+        try:
+            for task_id, table in by_task(path, known):
                 task = known[task_id]
                 yield task, read_samples(table, task.samples, self.spec.length), read_targets(table, task.answer)
+        except (pa.ArrowException, OSError, KeyError) as error:
+            raise BadInput(f"{path}: damaged ({first_line(error)}); remove it and run again") from error
 
 
 @dataclass
@@ -126,8 +130,10 @@ def evaluate(held: Held, bundles: Sequence[Bundle]) -> Evaluation:
             context = _context(held, task, statistics[task.id], classes[task.id])
             result.metrics[task.id, fold.id] = metric_class(task.metric)(context)
         here = [bundle for bundle in bundles if bundle.fold == fold.id] + _absent(bundles, fold.id)
+        parts = [(bundle, bundle.parts_by_episode()) for bundle in here]
         for episode in held.present(fold.test):
-            _score_episode(result, fold, episode, here, statistics)
+            answers = [(bundle, _answers(bundle, found.get(file_stem(episode), []))) for bundle, found in parts]
+            _score_episode(result, fold, episode, answers, statistics)
     return result
 
 
@@ -203,11 +209,14 @@ def _shape(held: Held, task: Task) -> tuple[int, ...]:
 
 
 def _score_episode(
-    result: Evaluation, fold: Fold, episode: str, bundles: list[Bundle], statistics: dict[str, TrainStatistics]
+    result: Evaluation,
+    fold: Fold,
+    episode: str,
+    answers: list[tuple[Bundle, _Slices]],
+    statistics: dict[str, TrainStatistics],
 ) -> None:
     held = result.held
     n = EpisodeRecord.from_file(held.file(episode)).n_reference
-    answers = [(bundle, _answers(bundle, episode)) for bundle in bundles]
     for task, samples, targets in held.rows(episode):
         keep = np.flatnonzero(fold.select("test", samples, n, held.spec, task.reach(held.spec)) & targets.valid)
         if not len(keep):
@@ -221,16 +230,16 @@ def _score_episode(
         for bundle, found in answers:
             if task.id not in bundle.routes:
                 continue
-            rows = _align(found.get(task.id), ids, task, truth, metric.context.classes)
+            rows = _align(bundle, found.get(task.id), ids, task, truth, metric.context.classes)
             key = (fold.id, bundle.seed, episode)
             cell = _add(result, bundle.branch, task.id, key, metric.state(truth, rows), rows, len(keep))
             cell.route = bundle.routes[task.id]
 
 
-def _answers(bundle: Bundle, episode: str) -> dict[str, list[tuple[NDArray[np.str_], Predictions]]]:
-    """Task -> the slices of one episode's parts."""
-    found: dict[str, list[tuple[NDArray[np.str_], Predictions]]] = {}
-    for path in bundle.parts_of(episode):
+def _answers(bundle: Bundle, parts: list[Path]) -> _Slices:
+    """Task -> sample ids and rows of each of an episode's parts."""
+    found: _Slices = {}
+    for path in parts:
         try:
             for task_id, table in by_task(path):
                 rows = read_predictions(table, bundle.classes.get(task_id, ()))
@@ -241,6 +250,7 @@ def _answers(bundle: Bundle, episode: str) -> dict[str, list[tuple[NDArray[np.st
 
 
 def _align(
+    bundle: Bundle,
     slices: list[tuple[NDArray[np.str_], Predictions]] | None,
     ids: NDArray[np.str_],
     task: Task,
@@ -252,6 +262,9 @@ def _align(
         return failed(len(ids), Status.MISSING, task.answer, _width(truth), classes)
     given = np.concatenate([s[0] for s in slices])
     order = np.argsort(given, kind="stable")
+    twice = given[order][1:] == given[order][:-1]
+    if twice.any():
+        raise BadInput(f"{bundle.folder}: two rows answer {given[order][1:][twice][0]} of {task.id}; name the parts of one run")
     position = order[np.minimum(np.searchsorted(given, ids, sorter=order), len(given) - 1)]
     there = given[position] == ids
     spoken = dict.fromkeys(word for _, rows in slices for word in rows.vocabulary)

@@ -10,11 +10,10 @@ from harness.bundle import Bundle
 from harness.evaluate import FLOOR, Cell, Evaluation
 from harness.metrics.base import Metric, State
 from harness.splits import Split
-from harness.stats import Estimate, cluster_states, estimate, skill
+from harness.stats import Estimate, cluster_states, estimate, mean_interval, skill
 from harness.tasks.base import Task
 
 SCHEMA = "espalier.leaderboard/1"
-EVIDENCE = ("mock", "smoke", "dry_run", "held_out")
 
 
 def evidence_grade(*, simulated: bool, limited: bool, split: Split) -> str:
@@ -23,13 +22,13 @@ def evidence_grade(*, simulated: bool, limited: bool, split: Split) -> str:
     Args:
         simulated: Recordings from a simulator.
         limited: A limit was set.
-        split: A session on both sides of a split by episodes, or one episode on both sides of a border, caps at `dry_run`.
+        split: A session or a participant on both sides, or one episode on both sides of a border, caps at `dry_run`.
     """
     if simulated:
         return "mock"
     if limited:
         return "smoke"
-    return "dry_run" if split.unit == "interval" or split.shared_sessions() else "held_out"
+    return "dry_run" if split.unit == "interval" or any(split.shared().values()) else "held_out"
 
 
 def build(evaluation: Evaluation, evidence: str, quarantined: int = 0) -> dict[str, Any]:
@@ -48,7 +47,7 @@ def build(evaluation: Evaluation, evidence: str, quarantined: int = 0) -> dict[s
             "clusters": len({split.clusters[e] for fold in split.folds for e in held.posing(fold.test)}),
             "lacking": len(held.present(split.episodes)) - len(held.posing(split.episodes)),
             "folds": len(split.folds),
-            "shared_sessions": split.shared_sessions() if split.unit == "episode" else [],
+            "shared": {name: units for name, units in split.shared().items() if units and split.unit != "interval"},
             "quarantined": quarantined,
         },
         "tasks": [tasked.summary() for tasked in table],
@@ -70,7 +69,7 @@ class _Tasked:
         self.metric: Metric = evaluation.metrics[task.id, 0]
         self.clusters = evaluation.held.split.clusters
         floor = evaluation.cells.get((FLOOR, task.id))
-        self.floor = self._estimate(floor)[0].value if floor else None
+        self.floor = self._estimate(floor, refitted=False)[0].value if floor else None
 
     def summary(self) -> dict[str, Any]:
         """The task's entry."""
@@ -80,6 +79,7 @@ class _Tasked:
             "title": self.task.title,
             "metric": self.metric.name,
             "unit": self.task.unit,
+            "group_units": self.task.group_units(),
             "direction": self.metric.direction,
             "vacuous": self._vacuous(),
             "floor": {"branch": self.task.floor, "value": self.floor},
@@ -115,8 +115,13 @@ class _Tasked:
             return "constant target"
         return None
 
-    def _estimate(self, cell: Cell) -> tuple[Estimate, State, list[str]]:
-        """Estimate over clusters, (E, S) states averaged over seeds, and their episodes."""
+    def _estimate(self, cell: Cell, *, refitted: bool) -> tuple[Estimate, State, list[str]]:
+        """Estimate over clusters, (E, S) states averaged over seeds, and their episodes.
+
+        Args:
+            cell: States of one branch.
+            refitted: True where the branch was fitted anew for every fold.
+        """
         by_episode: dict[str, list[State]] = {}
         for (_, _, episode), state in sorted(cell.states.items(), key=lambda item: item[0]):
             by_episode.setdefault(episode, []).append(state)
@@ -125,7 +130,8 @@ class _Tasked:
         episodes = sorted(by_episode)
         states = np.stack([np.mean(by_episode[e], axis=0) for e in episodes])
         clusters = [self.clusters[e] for e in episodes]
-        return estimate(self.metric, cluster_states(states, clusters), self._refit_ratio()), states, episodes
+        ratio = self._refit_ratio() if refitted else 0.0
+        return estimate(self.metric, cluster_states(states, clusters), ratio), states, episodes
 
     def _refit_ratio(self) -> float:
         """Test clusters per training cluster, where every fold was fitted anew; see `harness.stats.estimate`."""
@@ -136,12 +142,12 @@ class _Tasked:
         return float(np.mean([len(test) / len(train) for test, train in sizes]))
 
     def _row(self, name: str, bundles: list[Bundle], cell: Cell, evidence: str) -> dict[str, Any]:
-        found, states, episodes = self._estimate(cell)
+        first = bundles[0]
+        found, states, episodes = self._estimate(cell, refitted=bool(first.card.get("fitted")))
         total = states.sum(axis=0) if len(states) else np.zeros(0)
         answered = cell.statuses.get(Status.OK.value, 0)
         scored = sum(cell.statuses.values())
         seen, unseen = self._strata(cell)
-        first = bundles[0]
         return {
             "branch": name,
             "family": first.family,
@@ -182,10 +188,22 @@ class _Tasked:
         detail: dict[str, Any] = dict(self.metric.details(total))
         values = self.metric.value(states)
         detail["per_episode"] = {e: _number(v) for e, v in zip(episodes, values, strict=True)}
+        if self.metric.plain:
+            detail |= self._plain(states, episodes)
         folds = sorted({fold for fold, _, _ in cell.states})
         if len(folds) > 1:
             detail["per_fold"] = {str(f): _number(self.metric.value(_fold_state(cell, f))) for f in folds}
         return detail
+
+    def _plain(self, states: State, episodes: list[str]) -> dict[str, Any]:
+        """The plain number by episode, and its mean over clusters with a t interval (`NAME_mean`, `NAME_ci_low`, ...)."""
+        name = self.metric.plain
+        by_cluster = cluster_states(states, [self.clusters[e] for e in episodes])
+        values = [self.metric.details(state)[name] for state in by_cluster]
+        mean = mean_interval(np.array([v for v in values if isinstance(v, float)]))
+        by_episode = {e: self.metric.details(state)[name] for e, state in zip(episodes, states, strict=True)}
+        ends = zip(("mean", "ci_low", "ci_high"), mean, strict=True)
+        return {f"{name}_per_episode": by_episode} | {f"{name}_{end}": value for end, value in ends}
 
 
 def _fold_state(cell: Cell, fold: int) -> State:

@@ -17,6 +17,8 @@ def check_provenance(bundle: Bundle, split: Split) -> None:
         return
     if bundle.fitted_on is None or (not bundle.fitted_on and bundle.card.get("fitted")):
         raise BadInput(f"bundle {bundle.folder}: {bundle.branch} does not say what it was fitted on; it cannot be ranked")
+    if not 0 <= bundle.fold < len(split.folds):
+        raise BadInput(f"bundle {bundle.folder}: there is no fold {bundle.fold}; the split has {len(split.folds)}")
     test = split.folds[bundle.fold].test
     forbidden = set(test) if split.unit in ("episode", "session") else set()
     if split.unit == "session":

@@ -7,10 +7,12 @@ import subprocess
 from datetime import UTC, datetime
 from functools import lru_cache
 from hashlib import sha256
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, entry_points, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+ENTRY_POINTS = "espalier.branches"
 PACKAGES = ("espalier", "ray", "torch", "transformers", "peft", "lerobot", "diffusers", "av", "numpy", "scipy", "scikit-learn",
             "pyarrow", "h5py", "omegaconf")  # fmt: skip
 
@@ -40,6 +42,22 @@ def environment() -> dict[str, Any]:
         "packages": {name: found for name in PACKAGES if (found := _version(name))},
         **_code(),
     }
+
+
+@lru_cache(maxsize=8)
+def code_version(*packages: str) -> str:
+    """Hash of the Python files of packages, of subpackages too; without names: of everything that makes a prediction.
+
+    That is `harness`, and every package that offers a branch.
+    """
+    names = packages or ("harness", *sorted({point.module.partition(".")[0] for point in entry_points(group=ENTRY_POINTS)}))
+    digest = sha256()
+    for name in names:
+        found = find_spec(name)
+        for folder in (found.submodule_search_locations or ()) if found else ():
+            for path in sorted(Path(folder).rglob("*.py")):
+                digest.update(f"{name}/{path.relative_to(folder)}\n".encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def _version(package: str) -> str | None:

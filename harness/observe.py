@@ -34,7 +34,7 @@ class Observer:
         spec: Windows of the run.
         blocks: Feature blocks of the run, in order.
         widths: Block -> columns.
-        modalities: Only features of these; empty = all.
+        modalities: Only features that measure one of these; empty = all.
     """
 
     def __init__(self, spec: WindowSpec, blocks: Sequence[Block], widths: dict[str, int], modalities: Sequence[str] = ()) -> None:
@@ -86,7 +86,7 @@ class Observer:
         return View(view_times(episode, last, self.spec), tracks, features)
 
     def _features(self, episode: Episode, allowed: ViewSpec, starts: NDArray[np.int64]) -> FeatureMatrix:
-        seen = [b for b in self.blocks if allowed.allows(b.sources) and self._wanted(episode, b)]
+        seen = [b for b in self.blocks if allowed.allows(b.sources) and self._wanted(b)]
         edges = np.cumsum([0, *(self.widths[b.name] for b in seen)]).tolist()
         columns = {b.name: slice(edges[i], edges[i + 1]) for i, b in enumerate(seen)}
         values = np.zeros((len(starts), edges[-1]), np.float32)
@@ -102,8 +102,9 @@ class Observer:
                 valid[:, i] = found[1][position]
         return FeatureMatrix(values, valid, columns)
 
-    def _wanted(self, episode: Episode, block: Block) -> bool:
-        return not self.modalities or all(modality_of(name) in self.modalities for name in block.sources)
+    def _wanted(self, block: Block) -> bool:
+        """By what the block measures; what it stands on beside that (the camera pose of a hand) is not asked for."""
+        return not self.modalities or modality_of(block.sources[0]) in self.modalities
 
     def _grid_features(self, episode: Episode, block: Block) -> tuple[NDArray[np.float32], BoolArray]:
         """Features of every window of the episode's grid: tasks take rows of them."""

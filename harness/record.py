@@ -5,7 +5,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
+import pyarrow as pa
 import pyarrow.parquet as pq
+
+from harness.card import first_line
+from harness.errors import BadInput
 
 RECORD = b"espalier.episode"  # key of an episode's record in the metadata of its targets file
 
@@ -51,5 +55,12 @@ class EpisodeRecord:
 
     @staticmethod
     def from_file(path: Path) -> "EpisodeRecord":
-        """Of a targets file."""
-        return EpisodeRecord(**json.loads(pq.read_schema(path).metadata[RECORD]))
+        """Of a targets file.
+
+        Raises:
+            BadInput: It is damaged.
+        """
+        try:
+            return EpisodeRecord(**json.loads(pq.read_schema(path).metadata[RECORD]))
+        except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
+            raise BadInput(f"{path}: damaged ({first_line(error)}); remove it and run again") from error

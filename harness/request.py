@@ -8,15 +8,16 @@ from typing import Any
 
 from harness.card import first_line, suggest
 from harness.config import RunConfig
-from harness.dataset import Dataset
+from harness.dataset import Dataset, home
 from harness.episode import EpisodeRef, Modality
 from harness.errors import BadInput, UnreadableEpisode
 from harness.features import data_set_blocks
+from harness.manifest import code_version
 from harness.pipeline.ingest import Quarantined
 from harness.pipeline.plan import Plan, as_json, make_task
 from harness.reference import PRIVILEGED
 from harness.score import read_manifest
-from harness.splits import Fold, Split, is_explicit, make_split
+from harness.splits import ROLES, Fold, Split, is_explicit, make_split
 from harness.store import TrackStore
 from harness.store_key import card_fingerprint
 from harness.tasks import task_ids
@@ -115,7 +116,8 @@ def _plan(
     every = tuple(dict.fromkeys((*previous.get("branches", ()), *previous.get("references", ()), *named)))
     branches = tuple(name for name in every if name not in PRIVILEGED)
     references = tuple(name for name in every if name in PRIVILEGED)
-    plan = Plan(request.dataset, request.out, config, spec, split, tasks, branches, references)
+    store = TrackStore(config.store.uri or str(home() / "store")).absolute_uri
+    plan = Plan(request.dataset, request.out.absolute(), store, config, spec, split, tasks, branches, references)
     _check_branches(plan)
     return plan, quarantined
 
@@ -182,8 +184,11 @@ def _check_branches(plan: Plan) -> None:
 def _with_card_split(request: Request) -> RunConfig:
     """The card's frozen split, where no other one was asked for."""
     config = request.config
-    if request.passed.get("split") or not request.dataset.card.split:
+    passed = request.passed.get("split", {})
+    if not request.dataset.card.split or any(name in passed for name in ("kind", *ROLES)):
         return config
+    if passed:
+        raise BadInput(f"split.{next(iter(passed))}: the card freezes its split; name split.kind=... to draw another one")
     frozen = replace(config.split, **request.dataset.card.split)
     return replace(config, split=frozen)
 
@@ -237,7 +242,7 @@ def _refuse_other_run(plan: Plan, previous: dict[str, Any], data_hash: str) -> N
         if name in previous and previous[name] != mine:
             old, new = _what_differs(previous[name], mine)
             raise BadInput(
-                f"--out {plan.out} holds a run with another {name} ({old}, now {new}); give another --out or the same options"
+                f"--out {plan.out} holds a run with another {name} ({old}, now {new}); give another --out or the same again"
             )
     options = previous["config"]["branch"]
     for name in previous["branches"]:
@@ -258,6 +263,7 @@ def _what_differs(old: Any, new: Any) -> tuple[str, str]:
 def frozen(plan: Plan, data_hash: str) -> dict[str, Any]:
     """What must stay as it is for as long as a folder is added to."""
     return {
+        "code": code_version(),
         "windows": asdict(plan.spec),
         "split_hash": plan.split.hash,
         "data_hash": data_hash,

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -17,9 +18,9 @@ from harness.episode import EpisodeRef
 from harness.errors import BadInput, UnreadableEpisode
 from harness.inspect import print_card
 from harness.manifest import environment, now, write_json
-from harness.pipeline.cluster import ray_session
+from harness.pipeline.cluster import check_reachable, ray_session
 from harness.pipeline.fit import FitJob, artifact_folder, fit, is_fitted
-from harness.pipeline.ingest import Quarantined, ingest, is_ingested, quarantine
+from harness.pipeline.ingest import Quarantined, estimated_bytes, ingest, is_ingested, quarantine
 from harness.pipeline.plan import Plan, as_json
 from harness.pipeline.predict import Block, blocks_of, predict
 from harness.pipeline.workbench import Workbench
@@ -93,6 +94,7 @@ def _work(manifest: "_Manifest", console: Console) -> None:
 
         def connect() -> None:
             session.enter_context(ray_session(prepared.request.address))
+            check_reachable(_folders(plan))
 
         todo = _to_ingest(plan, prepared.refs)
         if todo:
@@ -103,6 +105,15 @@ def _work(manifest: "_Manifest", console: Console) -> None:
         _check_posed(plan, manifest.quarantined)
         _tell_unposed(plan, prepared.request.tasks, console)
         manifest.failed += _fit_and_predict(plan, connect, console)
+
+
+def _folders(plan: Plan) -> list[Path]:
+    """What every worker must reach."""
+    store = TrackStore(plan.store_uri).folder
+    if store is None:
+        return [plan.out, plan.dataset.root]
+    store.mkdir(parents=True, exist_ok=True)
+    return [plan.out, plan.dataset.root, store]
 
 
 class _Manifest:
@@ -164,6 +175,10 @@ def _to_ingest(plan: Plan, refs: list[EpisodeRef]) -> list[EpisodeRef]:
 def _ingest(plan: Plan, todo: list[EpisodeRef], console: Console) -> list[Quarantined]:
     if not todo:
         return []
+    size = estimated_bytes(plan, todo)
+    if size is not None:
+        line = f"store: about {size / 2**30:.2f} GiB for {len(todo)} episode(s) in {plan.store_uri}"
+        console.print(Text(line, style="dim"), soft_wrap=True)
     with progress("ingest", len(todo), console) as tick:
         results = ingest(plan, todo, tick)
     return [result for result in results if isinstance(result, Quarantined)]

@@ -5,21 +5,36 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from threadpoolctl import threadpool_limits
 
 from harness.bundle import Bundle, find_bundles
 from harness.card import Card, first_line
 from harness.dataset import Dataset
 from harness.errors import BadInput
-from harness.evaluate import FLOOR, Evaluation, Held, evaluate
+from harness.evaluate import FLOOR, Cell, Evaluation, Held, evaluate
 from harness.leaderboard import build, evidence_grade
 from harness.manifest import write_json
 from harness.pipeline.plan import make_task
+from harness.record import EpisodeRecord
 from harness.report import write_reports
 from harness.splits import Split
+from harness.tables import write_atomically
 from harness.window import WindowSpec
+
+SCORE_SCHEMA = pa.schema(
+    [
+        ("branch", pa.string()),
+        ("task", pa.string()),
+        ("fold", pa.int32()),
+        ("seed", pa.int32()),
+        ("episode", pa.string()),
+        ("cluster", pa.string()),
+        ("value", pa.float64()),
+        ("state", pa.list_(pa.float64())),
+    ]
+)
 
 
 def score_run(run: Path, out: Path, bundles: Sequence[Bundle] | None = None, quarantined: int | None = None) -> dict[str, Any]:
@@ -85,7 +100,7 @@ def held_of(run: Path, manifest: dict[str, Any]) -> Held:
     except (ValueError, KeyError, TypeError) as error:
         raise BadInput(f"{split_file}: no split ({type(error).__name__}: {first_line(error)}); copy the run again") from error
     held = Held(run / "targets", split, tasks, WindowSpec(**manifest["windows"]))
-    posed = {task.id for e in held.present(split.episodes) for task, _, _ in held.rows(e)}
+    posed = {task for e in held.present(split.episodes) for task in EpisodeRecord.from_file(held.file(e)).tasks}
     return Held(held.targets, split, tuple(t for t in tasks if t.id in posed), held.spec)
 
 
@@ -111,32 +126,24 @@ def score_paths(paths: Sequence[Path], targets: Path | None, out: Path) -> dict[
 
 def write_scores(evaluation: Evaluation, path: Path) -> None:
     """Per-episode states and values, one row per branch, task, fold, seed and episode; the evaluator's floor is `(floor)`."""
-    rows = [
-        {
-            "branch": branch if branch != FLOOR else "(floor)",
-            "task": task,
-            "fold": fold,
-            "seed": seed,
-            "episode": episode,
-            "cluster": evaluation.held.split.clusters[episode],
-            "value": float(evaluation.metrics[task, fold].value(state)),
-            "state": state.tolist(),
-        }
-        for (branch, task), cell in evaluation.cells.items()
-        for (fold, seed, episode), state in cell.states.items()
+    tables = [_scores(evaluation, branch, task, cell) for (branch, task), cell in evaluation.cells.items() if cell.states]
+    write_atomically(tables or [SCORE_SCHEMA.empty_table()], path)
+
+
+def _scores(evaluation: Evaluation, branch: str, task: str, cell: Cell) -> pa.Table:
+    """The states of one branch on one task."""
+    folds, seeds, episodes = zip(*cell.states, strict=True)
+    states = np.stack(list(cell.states.values()))
+    values = [float(evaluation.metrics[task, fold].value(state)) for fold, state in zip(folds, states, strict=True)]
+    offsets = pa.array(np.arange(len(states) + 1, dtype=np.int32) * states.shape[1])
+    columns = [
+        pa.array([branch if branch != FLOOR else "(floor)"] * len(states)),
+        pa.array([task] * len(states)),
+        pa.array(folds, pa.int32()),
+        pa.array(seeds, pa.int32()),
+        pa.array(episodes),
+        pa.array([evaluation.held.split.clusters[episode] for episode in episodes]),
+        pa.array(values),
+        pa.ListArray.from_arrays(offsets, pa.array(states.reshape(-1))),
     ]
-    schema = pa.schema(
-        [
-            ("branch", pa.string()),
-            ("task", pa.string()),
-            ("fold", pa.int32()),
-            ("seed", pa.int32()),
-            ("episode", pa.string()),
-            ("cluster", pa.string()),
-            ("value", pa.float64()),
-            ("state", pa.list_(pa.float64())),
-        ]
-    )
-    partial = path.with_name(f".{path.name}.partial")
-    pq.write_table(pa.Table.from_pylist(rows, schema=schema), partial, compression="zstd")
-    partial.replace(path)
+    return pa.Table.from_arrays(columns, schema=SCORE_SCHEMA)

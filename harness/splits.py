@@ -1,7 +1,7 @@
 """Which samples train, which validate, which test: folds over episodes, the unit they promise, and a hash of it all."""
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -115,19 +115,27 @@ class Split:
     @property
     def hash(self) -> str:
         """Of everything that decides which samples are in which role."""
-        return sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
+        body, there = asdict(self), set(self.episodes)
+        for name in ("clusters", "sessions"):  # an episode that takes no part decides nothing
+            body[name] = {episode: unit for episode, unit in body[name].items() if episode in there}
+        return sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:16]
 
     @property
     def episodes(self) -> tuple[str, ...]:
         """Every episode of any role, sorted."""
         return tuple(sorted({e for fold in self.folds for role in ROLES for e in fold.episodes(role)}))
 
-    def shared_sessions(self) -> list[str]:
-        """Sessions that stand on both sides of a fold although the unit is smaller: they cap the evidence."""
+    def shared(self) -> dict[str, list[str]]:
+        """`session` and `participant` -> those on both sides of a fold: above the split's unit they cap the evidence."""
+        known = set(self.sessions.values())
+        people = [cluster for cluster in self._on_both_sides(self.clusters) if cluster not in known]
+        return {"session": self._on_both_sides(self.sessions), "participant": people}
+
+    def _on_both_sides(self, unit_of: Mapping[str, str | None]) -> list[str]:
         shared: set[str] = set()
         for fold in self.folds:
-            fitted = {self.sessions.get(e) for e in (*fold.train, *fold.validation)} - {None}
-            shared |= {s for e in fold.test if (s := self.sessions.get(e)) in fitted and s is not None}
+            fitted = {unit_of.get(e) for e in (*fold.train, *fold.validation)} - {None}
+            shared |= {unit for e in fold.test if (unit := unit_of.get(e)) in fitted and unit is not None}
         return sorted(shared)
 
     def save(self, path: Path) -> None:
@@ -223,8 +231,10 @@ def resolve_episodes(refs: list[EpisodeRef], wanted: Any, key: str, unlisted: Co
     if wanted is None:
         return ()
     parts = [str(p).strip() for p in (wanted if isinstance(wanted, (list, tuple)) else str(wanted).split(","))]
-    by_index = {ref.index: ref.id for ref in refs}
     ids = {ref.id for ref in refs}
+    # Where every id is a number (groups of a table), a range means these and not the ranks of their episodes.
+    numbered = all(ref.id.isdecimal() for ref in refs)
+    by_index = {int(ref.id) if numbered else ref.index: ref.id for ref in refs}
     out: set[str] = set()
     absent = 0
     for part in filter(None, parts):

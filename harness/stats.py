@@ -88,6 +88,17 @@ def estimate(metric: Metric, states: State, test_train_ratio: float = 0.0) -> Es
     return Estimate(value, value - half, value + half, float(error), n, mde, per_cluster)
 
 
+def mean_interval(values: NDArray[np.float64]) -> tuple[float | None, float | None, float | None]:
+    """Mean of (G,) clusters and its 95 % t interval; no interval below three clusters, nothing without any."""
+    if not len(values):
+        return None, None, None
+    mean = _mean(values)
+    if len(values) < MIN_CLUSTERS:
+        return mean, None, None
+    half = float(student_t.ppf((1 + CONFIDENCE) / 2, len(values) - 1)) * _deviation(values) / np.sqrt(len(values))
+    return mean, float(mean - half), float(mean + half)
+
+
 def skill(value: float | None, floor: float | None, ceiling: float | None) -> float | None:
     """(value - floor) / (ceiling - floor): 0 at the floor, 1 at the ceiling, below 0 under the floor.
 

@@ -68,7 +68,13 @@ class TrackStore:
         except (ValueError, ImportError) as error:
             raise BadInput(f"store {uri}: {first_line(error)}; give a folder or a URI that fsspec knows") from error
         self.is_local = isinstance(self._filesystem, LocalFileSystem)
+        self.folder = Path(self._root) if self.is_local else None
         self._cache = NodeCache(Path(cache or home() / "cache").expanduser(), max_gib)
+
+    @property
+    def absolute_uri(self) -> str:
+        """The same store from any working folder."""
+        return str(self.folder) if self.folder else self.uri
 
     def key(self, ref: EpisodeRef, card_fingerprint: str, *, content_hash: bool = False) -> str:
         """See `harness.store_key.episode_key`."""

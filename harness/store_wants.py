@@ -27,15 +27,6 @@ class Wants:
     descriptors: tuple[Descriptor, ...] = ()
     tracks: tuple[str, ...] = ()
 
-    def __or__(self, other: "Wants") -> "Wants":
-        """What either wants, each thing once."""
-        descriptors = {d.name: d for d in (*self.descriptors, *other.descriptors)}
-        return Wants(
-            tuple(dict.fromkeys((*self.frames, *other.frames))),
-            tuple(descriptors.values()),
-            tuple(dict.fromkeys((*self.tracks, *other.tracks))),
-        )
-
     def recorded(self, tracks: Mapping[str, Modality]) -> list[str]:
         """The recorded tracks that are stored as they are.
 

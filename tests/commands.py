@@ -51,9 +51,8 @@ def environment(home: Path, **more: Path | str) -> dict[str, str]:
     return os.environ | {name: str(value) for name, value in own.items()}
 
 
-def espalier(home: Path, *words: Any, **more: Path | str) -> Done:
+def espalier(home: Path, *words: Any, cwd: Path | None = None, **more: Path | str) -> Done:
     """Run a command to its end in a process of its own."""
-    done = subprocess.run(
-        command(*words), capture_output=True, text=True, env=environment(home, **more), timeout=TIMEOUT_S, check=False
-    )
+    own = environment(home, **more)
+    done = subprocess.run(command(*words), capture_output=True, text=True, env=own, timeout=TIMEOUT_S, check=False, cwd=cwd)
     return Done(done.returncode, done.stdout, done.stderr)

@@ -39,7 +39,7 @@ def evaluated(out: Path, mute: str | None, tasks: tuple[str, ...]) -> Evaluation
     refs, _ = dataset.list_episodes()
     spec = config.windows.spec()
     split = make_split(refs, SplitConfig(**dataset.card.split), spec)
-    plan = Plan(dataset, out / "run", config, spec, split, tasks, ("ridge",))
+    plan = Plan(dataset, out / "run", str(out / "store"), config, spec, split, tasks, ("ridge",))
     for ref in refs:
         record = ingest_episode(plan, ref)
         assert getattr(record, "reason", None) is None

@@ -1,5 +1,6 @@
 """Ridge and MLP as branches: on window features, or as probes on the embedding of another branch."""
 
+import shutil
 import tempfile
 from abc import abstractmethod
 from dataclasses import dataclass, field, replace
@@ -84,6 +85,7 @@ class _HeadBranch(Branch):
             job = _Job(train, validation, context, Path(scratch), embed, writer)
             for number, tasks in enumerate(self._input_sets(context.tasks)):
                 self._fit_input_set(job, tasks, Path(scratch) / str(number))
+                shutil.rmtree(Path(scratch) / str(number))  # rows of one input set at a time
         writer.close()
         seen = {part: tuple(sorted(ids)) for part, ids in job.fitted_on.items()}
         seen |= {f"{INNER}/{part}": ids for part, ids in (inner.fitted_on if inner else {}).items()}
@@ -127,6 +129,11 @@ class _HeadBranch(Branch):
             if rows.vocabulary:
                 job.saw("vocabulary", rows.episodes)
                 job.classes[task.id] = rows.vocabulary
+        for task in answered:
+            job.details[task.id] = {
+                f"{role}{'_' if role else ''}coordinates": f"{found.rotation.rank} of {found.rows.width} columns"
+                for role, found in prepared.items()
+            }
         for role, heads in self._fit_heads(job, answered, table, prepared, scratch).items():
             job.writer.add(table.layouts[role], prepared[role], heads, role)
             for task_id, head in heads.items():
@@ -195,6 +202,8 @@ class MLP(_HeadBranch):
     def __init__(self, options: dict[str, Any] | None = None, inner: Branch | None = None) -> None:
         super().__init__(options, inner)
         self.config: MLPOptions = parse_options(MLPOptions, self.options, "mlp")
+        if self.config.workers > 1:
+            self.card = replace(self.card, fit_cpus=0.0)
 
     def _fit_heads(
         self, job: _Job, tasks: tuple[Task, ...], table: Table, prepared: dict[str, Prepared], scratch: Path

@@ -18,8 +18,8 @@ class InputOptions:
         history_steps: Continuous futures: so many last steps of the observed past are columns of their own.
         clip: Standardised features beyond this many standard deviations are cut to it.
         max_rank: Coordinates kept of the training rows' singular value decomposition.
-        max_gram: Largest Gram matrix that is factorised. Where both rows and columns are more, the rotation comes from so many
-            evenly spaced training rows.
+        max_gram: Largest Gram matrix that is factorised; the published 8,546 columns fit. Where both rows and columns are
+            more, the rotation comes from so many evenly spaced training rows.
         key_dims: Retrieval: dimensions of the space in which query and key meet.
         inner_folds: Inner folds of the logistic heads, and blocks of a training set that is one single episode.
     """
@@ -27,7 +27,7 @@ class InputOptions:
     history_steps: int = 8
     clip: float = 10.0
     max_rank: int = 1024
-    max_gram: int = 4096
+    max_gram: int = 8704
     key_dims: int = 256
     inner_folds: int = 5
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, gelu
 
 from branches.heads.config import MLPOptions
+from harness.errors import BadInput
 
 LARGEST_POSITIVE_WEIGHT = 20.0
 
@@ -241,6 +242,9 @@ def train(problems: list[MLPProblem], options: MLPOptions, seed: int, threads: i
     if options.workers > 1:
         import ray  # noqa: PLC0415
 
+        there = ray.cluster_resources().get("CPU", 0.0) if ray.is_initialized() else 0.0
+        if options.workers * threads > there:
+            raise BadInput(f"branch.mlp.workers={options.workers} of {threads} thread(s): Ray has {there:g} CPUs; give fewer")
         config["problems"] = ray.put(problems)
         scaling = ScalingConfig(num_workers=options.workers, resources_per_worker={"CPU": threads})
         trainer = TorchTrainer(

@@ -48,6 +48,8 @@ class Metric(ABC):
     Attributes:
         name: As in tables.
         direction: Which way is better.
+        plain: Name of the detail that says the same in the targets' own units, where the value is in others; its interval and
+            its values by episode go beside it.
         mean_over_rows: True where the value is a mean over rows, so that the estimate is the mean over clusters and its interval
             a t interval; False where it is not (macro-F1, R2): value of the pooled state, interval by the jackknife.
     """
@@ -55,6 +57,7 @@ class Metric(ABC):
     name: ClassVar[str]
     direction: ClassVar[Literal["up", "down"]]
     mean_over_rows: ClassVar[bool]
+    plain: ClassVar[str] = ""
 
     def __init__(self, context: MetricContext) -> None:
         self.context = context
@@ -63,8 +66,8 @@ class Metric(ABC):
     def state(self, targets: Targets, predictions: Predictions) -> State:
         """(S,) float64 of the rows of one episode: row i of `predictions` answers row i of `targets`, all rows valid.
 
-        A failed row counts as the train prior's answer where that is wrong, and as no answer where it is right (classes), or costs max(reference error, the branch's own mean error in this episode)
-        (regression), so that failing never pays.
+        A failed row counts as the train prior's answer where that is wrong and as no answer where it is right (classes), or
+        costs max(reference error, the branch's own mean error in this episode) (regression), so that failing never pays.
         """
 
     @abstractmethod

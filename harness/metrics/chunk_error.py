@@ -24,6 +24,7 @@ class ChunkError(Metric):
     name = "chunk_error"
     direction = "down"
     mean_over_rows = True
+    plain = "mae"
 
     def __init__(self, context: MetricContext) -> None:
         super().__init__(context)

@@ -5,8 +5,9 @@ import os
 import socket
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
 
 from harness.card import first_line
 from harness.errors import BadInput, WorkFailed
@@ -114,7 +115,33 @@ def _silent_stderr() -> Iterator[None]:
         os.close(kept)
 
 
-def pool_shape(cpus_per_actor: float, jobs: int) -> tuple[int, float]:
+def check_reachable(paths: Sequence[Path]) -> None:
+    """Every machine of the cluster must see the folders that a run lives in.
+
+    Raises:
+        BadInput: One does not.
+    """
+    import ray  # noqa: PLC0415
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy  # noqa: PLC0415
+
+    nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
+    if len(nodes) < 2:
+        return
+    look = ray.remote(num_cpus=0)(_unseen)
+    asked = [
+        look.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)).remote([str(path) for path in paths])
+        for node in nodes
+    ]
+    for host, unseen in ray.get(asked):
+        if unseen:
+            raise BadInput(f"{unseen[0]}: {host} of the cluster does not see it; give a folder that all its machines share")
+
+
+def _unseen(paths: list[str]) -> tuple[str, list[str]]:
+    return socket.gethostname(), [path for path in paths if not os.path.exists(path)]
+
+
+def pool_shape(cpus_per_actor: float, gpus_per_actor: float, jobs: int) -> tuple[int, float]:
     """How many actors, and the CPUs each asks Ray for.
 
     One CPU stays free for Ray Data's own tasks: with less than that left they never start. On two CPUs two actors of half a
@@ -122,11 +149,17 @@ def pool_shape(cpus_per_actor: float, jobs: int) -> tuple[int, float]:
 
     Args:
         cpus_per_actor: What one actor really uses.
+        gpus_per_actor: As `cpus_per_actor`.
         jobs: Blocks there are to work on.
     """
     import ray  # noqa: PLC0415
 
-    cpus = float(ray.cluster_resources().get("CPU", 1.0))
+    there = ray.cluster_resources()
+    cpus, gpus = float(there.get("CPU", 1.0)), float(there.get("GPU", 0.0))
+    if gpus < gpus_per_actor:
+        raise BadInput(f"a branch needs {gpus_per_actor:g} GPU(s) per actor and Ray has {gpus:g}; name a cluster with --address")
     size = max(1, min(int(cpus / cpus_per_actor), jobs))
+    if gpus_per_actor:
+        size = max(1, min(size, int(gpus / gpus_per_actor)))
     free = max(cpus - 1.0, cpus / 2)
     return size, min(cpus_per_actor, free / size)

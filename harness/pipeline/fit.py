@@ -97,15 +97,16 @@ def fit(plan: Plan, jobs: list[FitJob], tick: Callable[[FitJob], None]) -> dict[
     import ray  # noqa: PLC0415
     from ray.exceptions import RayError, RayTaskError  # noqa: PLC0415
 
-    from harness.pipeline.cluster import TRIES_AFTER_DEATH, pool_shape  # noqa: PLC0415
+    from harness.pipeline.cluster import TRIES_AFTER_DEATH  # noqa: PLC0415
 
     failed: dict[FitJob, str] = {}
     pending = {}
+    there, shared = float(ray.cluster_resources().get("CPU", 1.0)), ray.put(plan)
     for job in jobs:
         card = plan.make_branch(job.branch).card
-        _, cpus = pool_shape(card.cpus, len(jobs))
-        remote = ray.remote(num_cpus=cpus, num_gpus=card.gpus, max_retries=TRIES_AFTER_DEATH)(fit_branch)
-        pending[remote.remote(plan, job)] = job
+        cpus = min(card.fit_cpus, there)
+        remote = ray.remote(num_cpus=cpus, num_gpus=card.fit_gpus, max_retries=TRIES_AFTER_DEATH)(fit_branch)
+        pending[remote.remote(shared, job)] = job
     while pending:
         done, _ = ray.wait(list(pending), num_returns=1)
         job = pending.pop(done[0])

@@ -1,5 +1,6 @@
 """Ingest: read an episode, keep what the run wants of it in the track store, write its targets. Once per episode."""
 
+import errno
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -10,7 +11,7 @@ import pyarrow as pa
 
 from harness.card import first_line
 from harness.episode import Episode, EpisodeRef, Modality
-from harness.errors import BadInput, UnreadableEpisode
+from harness.errors import BadInput, UnreadableEpisode, WorkFailed
 from harness.features import data_set_blocks, descriptors_for
 from harness.pipeline.plan import Plan
 from harness.record import EpisodeRecord
@@ -19,6 +20,8 @@ from harness.store_key import card_fingerprint
 from harness.store_wants import Wants
 from harness.tables import TARGET_SCHEMA, targets_table, write_atomically
 from harness.window import make_samples
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,7 @@ def ingest_episode(plan: Plan, ref: EpisodeRef) -> EpisodeRecord | Quarantined:
 
     Raises:
         BadInput: The data set as a whole is not what its card or the options say; no other episode would fare better.
+        WorkFailed: The machine has no room left: not the episode's fault.
     """
     began = time.monotonic()
     store = TrackStore(plan.store_uri, plan.config.store.max_gib)
@@ -74,10 +78,16 @@ def ingest_episode(plan: Plan, ref: EpisodeRef) -> EpisodeRecord | Quarantined:
         record = describe(plan, stored, key, store.recorded(key))
         record = replace(record, decoded_frames=decoded, seconds=round(time.monotonic() - began, 3))
         write_targets(plan, stored, record)
-    except BadInput:
+    except (BadInput, WorkFailed):
         raise
     except UnreadableEpisode as error:
         return quarantine(plan, Quarantined(ref.id, error.path, error.reason))
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            return quarantine(plan, Quarantined(ref.id, _where(ref), f"unexpected {type(error).__name__}: {first_line(error)}"))
+        raise WorkFailed(f"{plan.store_uri} or {plan.out}: {error.strerror}; make room and run again, it goes on") from error
+    except MemoryError as error:
+        raise WorkFailed(f"out of memory at episode {ref.id}; run again with more, or with fewer CPUs") from error
     except Exception as error:  # a blind spot of a reader or a task must not take the other episodes down
         why = f"unexpected {type(error).__name__}: {first_line(error)}"
         return quarantine(plan, Quarantined(ref.id, _where(ref), why))
@@ -99,9 +109,22 @@ def _stored(plan: Plan, ref: EpisodeRef, store: TrackStore, key: str) -> tuple[E
     recorded = store.recorded(key)
     if recorded and not store.missing(key, wants_of(plan, list(recorded))):
         return store.open(key), {}
-    episode = plan.dataset.read(ref)
+    episode, before = plan.dataset.read(ref), store.decoded_frames(key)
     store.write(episode, wants_of(plan, list(episode.tracks)), key)
-    return store.open(key), store.decoded_frames(key)
+    now = {camera: frames - before.get(camera, 0) for camera, frames in store.decoded_frames(key).items()}
+    return store.open(key), {camera: frames for camera, frames in now.items() if frames}
+
+
+def estimated_bytes(plan: Plan, refs: list[EpisodeRef]) -> int | None:
+    """What the store would take for these episodes if all were like the first that can be read; None where none can."""
+    for ref in refs:
+        try:
+            episode = plan.dataset.read(ref)
+        except UnreadableEpisode:
+            continue
+        store = TrackStore(plan.store_uri, plan.config.store.max_gib)
+        return len(refs) * store.estimate_bytes(episode, wants_of(plan, list(episode.tracks)))
+    return None
 
 
 def is_ingested(plan: Plan, ref: EpisodeRef, store: TrackStore) -> bool:
@@ -179,17 +202,18 @@ def ingest(plan: Plan, refs: list[EpisodeRef], tick: Callable[[str], None]) -> l
         def get_read_tasks(
             self, parallelism: int, per_task_row_limit: int | None = None, data_context: Any = None
         ) -> list[ReadTask]:
-            return [ReadTask(_reader(plan, ref), _metadata(ref)) for ref in refs]
+            return [ReadTask(_reader(shared, ref), _metadata(ref)) for ref in refs]
 
     def _metadata(ref: EpisodeRef) -> BlockMetadata:
         return BlockMetadata(num_rows=1, size_bytes=4096, input_files=list(ref.uris), exec_stats=None)
 
+    shared = ray.put(plan)  # once, and not with every read task
     results: dict[str, EpisodeRecord | Quarantined] = {}
     options = {"max_retries": TRIES_AFTER_DEATH}
     # Fewer read tasks than Ray's minimum would be split into many empty blocks.
     for row in ray.data.read_datasource(Episodes(), override_num_blocks=len(refs), ray_remote_args=options).iter_rows():
-        if row["kind"] == BadInput.__name__:
-            raise BadInput(row["result"])
+        if row["kind"] in _ENDS:
+            raise _ENDS[row["kind"]](row["result"])
         body = json.loads(row["result"])
         results[row["episode"]] = EpisodeRecord(**body) if row["kind"] == EpisodeRecord.__name__ else Quarantined(**body)
         tick(row["episode"])
@@ -200,13 +224,20 @@ def ingest(plan: Plan, refs: list[EpisodeRef], tick: Callable[[str], None]) -> l
     return [results[ref.id] for ref in refs]
 
 
-def _reader(plan: Plan, ref: EpisodeRef) -> Callable[[], Iterator[pa.Table]]:
+_ENDS: dict[str, type[Exception]] = {"BadInput": BadInput, "WorkFailed": WorkFailed}
+
+
+def _reader(plan: Any, ref: EpisodeRef) -> Callable[[], Iterator[pa.Table]]:
+    """Args: `plan` is a Ray reference to the plan."""
+
     def read() -> Iterator[pa.Table]:
+        import ray  # noqa: PLC0415
+
         try:
-            result = ingest_episode(plan, ref)
+            result = ingest_episode(ray.get(plan), ref)
             kind, body = type(result).__name__, json.dumps(asdict(result))
-        except BadInput as error:
-            kind, body = BadInput.__name__, str(error)
+        except tuple(_ENDS.values()) as error:
+            kind, body = type(error).__name__, str(error)
         yield pa.table({"episode": [ref.id], "kind": [kind], "result": [body]})
 
     return read

@@ -6,7 +6,7 @@ from typing import Any
 
 from harness.branch import Branch, make_branch
 from harness.config import RunConfig
-from harness.dataset import Dataset, home
+from harness.dataset import Dataset
 from harness.record import file_stem
 from harness.reference import PRIVILEGED
 from harness.splits import Split
@@ -21,7 +21,8 @@ class Plan:
 
     Attributes:
         dataset: Where the recordings are.
-        out: The run folder.
+        out: The run folder, absolute.
+        store_uri: Of the track store, absolute: a worker has another working folder and may have another `$ESPALIER_HOME`.
         config: As resolved.
         spec: Windows.
         split: Folds.
@@ -33,6 +34,7 @@ class Plan:
 
     dataset: Dataset
     out: Path
+    store_uri: str
     config: RunConfig
     spec: WindowSpec
     split: Split
@@ -40,11 +42,6 @@ class Plan:
     branches: tuple[str, ...]
     references: tuple[str, ...] = ()
     block_widths: dict[str, int] = field(default_factory=dict)
-
-    @property
-    def store_uri(self) -> str:
-        """Of the track store."""
-        return self.config.store.uri or str(home() / "store")
 
     def targets_file(self, episode: str) -> Path:
         """Targets and record of one episode."""
@@ -71,8 +68,7 @@ class Plan:
 
 def make_task(task_id: str, dataset: Dataset) -> Task:
     """A task as this data set poses it: with the card's action groups."""
-    groups = {name: group.indices() for name, group in dataset.card.action_groups.items()}
-    return get_task(task_id, groups or None)
+    return get_task(task_id, dataset.card.action_groups)
 
 
 def as_json(value: Any) -> Any:

@@ -188,6 +188,20 @@ def predict(plan: Plan, blocks: list[Block], tick: Callable[[Block], None]) -> d
     Returns:
         Block -> what it cost; a block that raised or killed its worker has an `error` line instead, and the others are done.
     """
+    costs: dict[Block, dict[str, Any]] = {}
+    pools: dict[tuple[float, float], list[Block]] = {}
+    for block in blocks:
+        card = None if block.branch in PRIVILEGED else plan.make_branch(block.branch).card
+        pools.setdefault((card.cpus, card.gpus) if card else (1.0, 0.0), []).append(block)
+    for (cpus, gpus), mine in pools.items():
+        for block, cost in _predict_in_pool(plan, mine, cpus, gpus):
+            costs[block] = cost
+            tick(block)
+    return costs
+
+
+def _predict_in_pool(plan: Plan, blocks: list[Block], cpus: float, gpus: float) -> Iterator[tuple[Block, dict[str, Any]]]:
+    """Blocks of branches that ask for the same resources, in one pool of actors."""
     import ray.data  # noqa: PLC0415
 
     from harness.pipeline.cluster import TRIES_AFTER_DEATH, pool_shape  # noqa: PLC0415
@@ -206,22 +220,22 @@ def predict(plan: Plan, blocks: list[Block], tick: Callable[[Block], None]) -> d
                 result = {"error": f"{type(error).__name__}: {first_line(error)}"}
             return pa.table({"block": [json.dumps(body)], "result": [json.dumps(result)]})
 
-    size, cpus = pool_shape(1.0, len(blocks))
+    size, share = pool_shape(cpus, gpus, len(blocks))
     items = [{"block": json.dumps(asdict(block))} for block in blocks]
-    costs: dict[Block, dict[str, Any]] = {}
+    done: set[Block] = set()
     dataset = ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
         Pool,
         batch_size=1,
         # One block at a time: a block that kills its actor takes no waiting one down with it.
         compute=ray.data.ActorPoolStrategy(size=size, max_tasks_in_flight_per_actor=1),
-        num_cpus=cpus,
+        num_cpus=share,
+        num_gpus=gpus,
         max_task_retries=TRIES_AFTER_DEATH,
     )
     for row in dataset.iter_rows():
         block = Block(**json.loads(row["block"]))
-        costs[block] = json.loads(row["result"])
-        tick(block)
-    for block in [block for block in blocks if block not in costs]:
-        costs[block] = {"error": "its worker died again and again (out of memory, or a crash in a library)"}
-        tick(block)
-    return costs
+        done.add(block)
+        yield block, json.loads(row["result"])
+    for block in blocks:
+        if block not in done:
+            yield block, {"error": "its worker died again and again (out of memory, or a crash in a library)"}

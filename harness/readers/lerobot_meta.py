@@ -11,7 +11,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pyarrow as pa
@@ -286,16 +286,19 @@ def _place(info: dict[str, Any], pattern: str, default: str, row: dict[str, Any]
     """The path that a row of `meta/episodes` gives for `part`; None where it gives none.
 
     Raises:
-        BadInput: The path pattern in `info.json` has a field that is not known.
+        BadInput: The path pattern in `info.json` has a field that is not known, or leads out of the data set.
     """
     chunk, file = row.get(f"{part}/chunk_index"), row.get(f"{part}/file_index")
     if chunk is None or file is None:
         return None
     template = str(info.get(pattern) or default)
     try:
-        return template.format(chunk_index=int(chunk), file_index=int(file), video_key=key)
-    except (KeyError, IndexError, ValueError) as error:
+        place = template.format(chunk_index=int(chunk), file_index=int(file), video_key=key)
+    except (AttributeError, KeyError, IndexError, ValueError) as error:
         raise BadInput(f"meta/info.json: `{pattern}` is {template!r}; LeRobot v3.0 has {default!r}") from error
+    if PurePosixPath(place).is_absolute() or ".." in PurePosixPath(place).parts:
+        raise BadInput(f"meta/info.json: `{pattern}` leads out of the data set ({place}); LeRobot v3.0 has {default!r}")
+    return place
 
 
 def _video_places(root: Path, info: dict[str, Any], row: dict[str, Any]) -> Locator:

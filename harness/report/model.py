@@ -30,8 +30,8 @@ def headline(leaderboard: dict[str, Any]) -> list[str]:
     ]
     if leaderboard["evidence"] == "mock":
         lines.append("the recordings are simulated: these numbers say nothing about real data")
-    if split["shared_sessions"]:
-        lines.append(f"shared: session ({len(split['shared_sessions'])} sessions stand on both sides of the split)")
+    for unit, names in split["shared"].items():
+        lines.append(f"shared: {unit} ({len(names)} stand on both sides of the split)")
     if split["lacking"]:
         lines.append(f"lacking: {split['lacking']} episode(s) lack what the run asks for and are not used; see manifest.json")
     if split["quarantined"]:
@@ -68,6 +68,10 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
     notes = [] if row["route"] == "native" else [row["route"]]
     if row["privileged"]:
         notes.append("privileged, not ranked")
+    detail = row["detail"]
+    if detail.get("mae_mean") is not None:
+        ends = "" if detail["mae_ci_low"] is None else f" [{number(detail['mae_ci_low'])}, {number(detail['mae_ci_high'])}]"
+        notes.append(f"mae {number(detail['mae_mean'])}{ends}")
     notes += [f"{n} {status}" for status, n in row["failures"].items()]
     coverage = "" if row["coverage"] is None else f"{100 * row['coverage']:.0f} %"
     return (

@@ -4,7 +4,7 @@ import re
 from importlib import import_module
 from typing import TYPE_CHECKING, cast
 
-from harness.card import suggest
+from harness.card import ActionGroup, suggest
 from harness.errors import BadInput
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def task_ids() -> list[str]:
     return list(TASKS)
 
 
-def get_task(task_id: str, action_groups: dict[str, list[int]] | None = None) -> "Task":
+def get_task(task_id: str, action_groups: dict[str, ActionGroup] | None = None) -> "Task":
     """The task of an id, `NAME` or, where the task looks ahead, `NAME@H` for a horizon of H reference samples.
 
     Args:

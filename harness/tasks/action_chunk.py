@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.answers import Targets
+from harness.card import ActionGroup
 from harness.episode import BoolArray, Episode
 from harness.errors import BadInput
 from harness.tasks.horizon import HorizonTask, persistence
@@ -34,9 +35,10 @@ class ActionChunk(HorizonTask):
     ceiling = 0.0
     requires = ("command",)
 
-    def __init__(self, horizon: int | None = None, action_groups: dict[str, list[int]] | None = None) -> None:
+    def __init__(self, horizon: int | None = None, action_groups: dict[str, ActionGroup] | None = None) -> None:
         super().__init__(horizon)
-        self.action_groups = dict(action_groups or {})
+        self.action_groups = {name: group.indices() for name, group in (action_groups or {}).items()}
+        self.units = {name: group.unit for name, group in (action_groups or {}).items()}
 
     def shape(self, episode: Episode) -> tuple[int, ...]:
         """(H, dims of the command); no dims where the episode has no command."""
@@ -46,6 +48,10 @@ class ActionChunk(HorizonTask):
     def groups(self) -> dict[str, list[int]]:
         """The action groups of the data set's card."""
         return self.action_groups
+
+    def group_units(self) -> dict[str, str]:
+        """As the card has them."""
+        return self.units
 
     def targets(self, episode: Episode, samples: Samples, spec: WindowSpec) -> Targets:
         """(n, H * D) commands, step after step.

@@ -87,6 +87,10 @@ class Task(ABC):
         """Named groups of the last axis of a vector target that are scored apart; empty = one group of all."""
         return {}
 
+    def group_units(self) -> dict[str, str]:
+        """Units of `groups`, where known."""
+        return {}
+
     def target_tracks(self) -> tuple[str, ...]:
         """Derived tracks that `targets` reads beside the recorded ones, so that ingest stores them."""
         return ()

@@ -1,6 +1,5 @@
 """One small simulated data set for the whole suite, and the stages of a run in one process."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,7 +7,6 @@ import pytest
 from harness.config import load_config
 from harness.dataset import open_dataset
 from harness.demo import write_demo
-from harness.pipeline.fit import FitJob, fit_branch
 from harness.pipeline.ingest import ingest_episode
 from harness.pipeline.plan import Plan
 from harness.pipeline.predict import Actor
@@ -39,7 +37,7 @@ def plan(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Plan:
     assert not faults
     spec = config.windows.spec()
     split = make_split(refs, config.split, spec)
-    made = Plan(dataset, home / "run", config, spec, split, tuple(task_ids()), ("ridge",), ("oracle",))
+    made = Plan(dataset, home / "run", str(home / "store"), config, spec, split, tuple(task_ids()), ("ridge",), ("oracle",))
     for ref in refs:
         record = ingest_episode(made, ref)
         assert getattr(record, "reason", None) is None
@@ -50,10 +48,3 @@ def plan(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Plan:
 def actor(plan: Plan) -> Actor:
     """A prediction actor without Ray."""
     return Actor(plan)
-
-
-def fitted(plan: Plan, actor: Actor, branch: str, out: Path | None = None) -> Plan:
-    """Fit one branch on fold 0 (into another run folder where `out` says so)."""
-    here = plan if out is None else replace(plan, out=out)
-    fit_branch(here, FitJob(branch, 0, 0), actor.bench)
-    return here

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import fitted
+from fits import fitted
 
 from harness.answers import Predictions, Status
 from harness.branch import Artifact, Branch, Predictor, branch_names

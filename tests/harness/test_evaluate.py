@@ -1,5 +1,6 @@
 """Evaluation on tables small enough to check by hand: values, coverage, failures, what is refused."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -126,6 +127,24 @@ def test_a_session_on_both_sides_is_refused_where_sessions_were_promised(held: H
     strict = replace(held, split=replace(held.split, unit="session", sessions=sessions))
     with pytest.raises(BadInput, match="train"):
         evaluate(strict, [bundle(strict, tmp_path / "m", PERFECT)])
+
+
+def test_a_fold_that_is_not_there_and_a_row_that_is_there_twice_are_refused(held: Held, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="there is no fold 7; the split has 1"):
+        evaluate(held, [bundle(held, tmp_path / "f", PERFECT, fold=7)])
+    made = bundle(held, tmp_path / "m", PERFECT)
+    shutil.copy(tmp_path / "m" / "part-a-0000000.parquet", tmp_path / "m" / "part-a-0000004.parquet")
+    with pytest.raises(BadInput, match="two rows answer a#w0 of timeline_action"):
+        evaluate(held, [made])
+
+
+@pytest.mark.parametrize("size", [0, 100, -40])
+def test_damaged_targets_are_named(held: Held, tmp_path: Path, size: int) -> None:
+    made = bundle(held, tmp_path / "m", PERFECT)
+    path = held.file("b")
+    path.write_bytes(path.read_bytes()[:size])
+    with pytest.raises(BadInput, match=r"b\.parquet: damaged .* remove it and run again"):
+        evaluate(held, [made])
 
 
 def test_an_answer_to_another_split_is_refused(held: Held, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from harness.episode import EpisodeRef
 from harness.errors import BadInput
+from harness.leaderboard import evidence_grade
 from harness.splits import ROLES, Split, SplitConfig, make_split
 from harness.window import WindowSpec, make_samples
 
@@ -23,12 +24,12 @@ def test_explicit_ranges_and_ids() -> None:
     fold = split.folds[0]
     assert fold.train == ("ep00", "ep01", "ep02", "ep04")
     assert fold.validation == ("ep03",) and fold.test == ("ep06", "ep07")
-    assert split.unit == "episode" and split.shared_sessions() == []
+    assert split.unit == "episode" and split.shared() == {"session": [], "participant": []}
 
 
 def test_a_shared_session_is_named() -> None:
     split = make_split(refs(), SplitConfig(train="0", test="1"), SPEC)
-    assert split.shared_sessions() == ["s0"]
+    assert split.shared()["session"] == ["s0"]
 
 
 @pytest.mark.parametrize(
@@ -100,6 +101,24 @@ def test_a_frozen_split_that_was_edited_is_refused(tmp_path: Path) -> None:
     path.write_text(path.read_text().replace("ep03", "ep05"))
     with pytest.raises(BadInput, match="frozen"):
         Split.load(path)
+
+
+def test_a_participant_on_both_sides_of_sessions_caps_the_evidence() -> None:
+    people = [replace(ref, participant="p0" if ref.session in ("s0", "s1") else "p1") for ref in refs()]
+    split = make_split(people, SplitConfig(train="0-1,4-5", test="2-3"), SPEC)
+    assert split.shared() == {"session": [], "participant": ["p0"]}
+    assert evidence_grade(simulated=False, limited=False, split=split) == "dry_run"
+
+
+def test_an_episode_that_takes_no_part_does_not_change_the_hash() -> None:
+    config = SplitConfig(train="0-3", test="6-7")
+    assert make_split(refs(8), config, SPEC).hash == make_split(refs(10), config, SPEC).hash
+
+
+def test_a_range_over_ids_that_are_numbers_means_the_ids() -> None:
+    labs = [EpisodeRef(str(number), (), rank) for rank, number in enumerate((10, 11, 12, 20))]
+    fold = make_split(labs, SplitConfig(train="10-12", test="20"), SPEC).folds[0]
+    assert fold.train == ("10", "11", "12") and fold.test == ("20",)
 
 
 def test_the_hash_tells_windows_and_roles_apart() -> None:

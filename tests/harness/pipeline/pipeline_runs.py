@@ -1,6 +1,7 @@
 """What test runs need: recordings, the stages one after the other in this process, and a look at what is on disk."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -51,13 +52,16 @@ def is_hidden(name: str) -> bool:
     return any(part.startswith(".") for part in Path(name).parts)
 
 
-def differences(one: Any, other: Any, where: str = "") -> list[str]:
-    """Where two JSON values differ, one line each."""
+def differences(one: Any, other: Any, where: str = "", relative: float = 0.0) -> list[str]:
+    """Where two JSON values differ (numbers: by more than so much of the larger), one line each."""
     if isinstance(one, dict) and isinstance(other, dict):
         keys = sorted({*one, *other})
-        return [line for k in keys for line in differences(one.get(k), other.get(k), f"{where}/{k}")]
+        return [line for k in keys for line in differences(one.get(k), other.get(k), f"{where}/{k}", relative)]
     if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
-        return [line for i, (a, b) in enumerate(zip(one, other, strict=True)) for line in differences(a, b, f"{where}/{i}")]
+        pairs = enumerate(zip(one, other, strict=True))
+        return [line for i, (a, b) in pairs for line in differences(a, b, f"{where}/{i}", relative)]
+    if isinstance(one, float) and isinstance(other, float) and math.isclose(one, other, rel_tol=relative):
+        return []
     return [] if one == other else [f"{where}: {one} and {other}"]
 
 

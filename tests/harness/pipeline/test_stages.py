@@ -1,6 +1,7 @@
 """The three stages in one process: what they keep, what they lose, and that cutting the work up changes nothing."""
 
 import csv
+import errno
 import json
 import math
 import pickle
@@ -28,7 +29,7 @@ from pipeline_runs import (
 from harness.answers import Status
 from harness.bundle import find_bundles
 from harness.episode import Episode
-from harness.errors import BadInput
+from harness.errors import BadInput, WorkFailed
 from harness.pipeline.fit import FitJob, fit_branch, is_fitted
 from harness.pipeline.ingest import Quarantined, ingest_episode, is_ingested
 from harness.pipeline.plan import Plan
@@ -96,9 +97,7 @@ def test_an_unforeseen_fault_costs_one_episode_and_bad_input_is_for_all(
     ready: Prepared, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     read = XperienceReader.read
-    plan = replace(
-        ready.plan, config=replace(ready.plan.config, store=replace(ready.plan.config.store, uri=str(tmp_path / "own")))
-    )
+    plan = replace(ready.plan, store_uri=str(tmp_path / "own"))
 
     def broken(self: XperienceReader, ref: object) -> Episode:
         if ref == ready.refs[0]:
@@ -118,6 +117,15 @@ def test_an_unforeseen_fault_costs_one_episode_and_bad_input_is_for_all(
     monkeypatch.setattr(XperienceReader, "read", wrong_card)
     with pytest.raises(BadInput, match="the card names"):
         ingest_episode(plan, ready.refs[2])
+
+
+def test_a_full_disk_is_nobodys_episode(ready: Prepared, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(TrackStore, "write", full)
+    with pytest.raises(WorkFailed, match="No space left on device; make room"):
+        ingest_episode(replace(ready.plan, store_uri=str(tmp_path / "own")), ready.refs[0])
 
 
 def test_a_fault_while_targets_are_made_costs_one_episode(ready: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -358,6 +366,8 @@ def test_a_frozen_split_goes_on_without_an_episode_that_cannot_be_listed(tmp_pat
     ready = only(card, tmp_path / "run")
     assert [q.episode for q in ready.quarantined] == ["s0__ep1"]
     assert ready.plan.split.episodes == ("s0__ep0", "s1__ep0", "s1__ep1", "s2__ep0", "s2__ep1")
+    with pytest.raises(BadInput, match=r"split\.seed: the card freezes its split"):
+        only(card, tmp_path / "run", "split.seed=3")
     # A split that names others is not concerned, and one absent number is not excused by another.
     assert only(card, tmp_path / "run", "split.train=0,2-3", "split.test=4-5").quarantined == []
     with pytest.raises(BadInput, match="no episode number 6"):

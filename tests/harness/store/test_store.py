@@ -159,13 +159,6 @@ def test_only_what_is_missing_is_written(tmp_path, episode):
     assert {"pose", "frames/cam@24x32", "frames/cam@8x8"} <= set(store.open(KEY).tracks)
 
 
-def test_the_union_of_wants_names_each_thing_once():
-    both = Wants((SMALL,), (MeanColour(),), ("audio/*",)) | Wants((SMALL, FramesWant("a", 8, 8)), (MeanColour(),))
-    assert both.frames == (SMALL, FramesWant("a", 8, 8))
-    assert [d.name for d in both.descriptors] == ["descriptor/video/cam"]
-    assert both.tracks == ("audio/*",)
-
-
 def test_a_newer_descriptor_replaces_the_older_one(tmp_path, episode):
     store = TrackStore(str(tmp_path))
     store.write(episode, Wants(descriptors=(MeanColour(),)), KEY)

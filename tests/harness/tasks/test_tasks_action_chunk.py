@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from task_episodes import FPS, episode_of, targets_of, track
 
-from harness.card import Card
+from harness.card import ActionGroup, Card
 from harness.episode import Modality
 from harness.errors import BadInput
 from harness.readers import reader_class
@@ -80,11 +80,11 @@ def test_missing_commands_are_masked_and_an_older_one_is_held():
 
 def test_action_groups_come_from_the_data_set_and_must_fit_its_command():
     episode = episode_of(30, commands(np.zeros((30, 3))))
-    groups = {"arm": [0, 1], "hand": [2]}
-    assert get_task("action_chunk", groups).groups() == groups
+    task = get_task("action_chunk", {"arm": ActionGroup(["0:2"], "rad"), "hand": ActionGroup(["2"], "m")})
+    assert task.groups() == {"arm": [0, 1], "hand": [2]} and task.group_units() == {"arm": "rad", "hand": "m"}
     assert get_task("action_chunk").groups() == {}
     with pytest.raises(BadInput, match=r"'hand'.*dimension 3, the command has 3"):
-        targets_of(get_task("action_chunk", {"hand": [2, 3]}), episode)
+        targets_of(get_task("action_chunk", {"hand": ActionGroup(["2:4"])}), episode)
 
 
 @given(seed=st.integers(0, 10_000))
