@@ -25,7 +25,9 @@ find_python() {
 python=$(find_python)
 [ -x .venv/bin/python ] && .venv/bin/python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 12))' 2>/dev/null \
   || "$python" -m venv --clear .venv
-.venv/bin/python -m pip install --quiet --disable-pip-version-check 'uv>=0.5'
+# The installer is locked like everything else: its own lines of the lock come first.
+.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps \
+  -r <(awk '/^uv==/ {on = 1} on {print} on && !/\\$/ {exit}' requirements.lock)
 # Byte code is compiled once here; otherwise every Ray worker would compile torch for itself.
 UV_COMPILE_BYTECODE=1 .venv/bin/uv pip install --quiet --python .venv/bin/python --require-hashes -r requirements.lock
 .venv/bin/uv pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation -e .
