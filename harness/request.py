@@ -19,7 +19,7 @@ from harness.reference import PRIVILEGED
 from harness.score import read_manifest
 from harness.splits import ROLES, Fold, Split, is_explicit, make_split
 from harness.store import TrackStore
-from harness.store_key import card_fingerprint
+from harness.store.key import card_fingerprint
 from harness.tasks import task_ids
 from harness.window import WindowSpec
 

@@ -16,8 +16,8 @@ from harness.features import data_set_blocks, descriptors_for
 from harness.pipeline.plan import Plan
 from harness.record import EpisodeRecord
 from harness.store import TrackStore
-from harness.store_key import card_fingerprint
-from harness.store_wants import Wants
+from harness.store.key import card_fingerprint
+from harness.store.wants import Wants
 from harness.tables import TARGET_SCHEMA, targets_table, write_atomically
 from harness.window import make_samples
 

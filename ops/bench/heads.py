@@ -36,6 +36,7 @@ from harness.tasks.base import Task
 from harness.window import FeatureMatrix, ObservedBatch, Samples, View, row_seeds
 
 TRAIN_SHARE = 0.7
+LONGEST_S = {"minimal": 20.0, "mlp": 150.0}
 COLUMNS = {"minimal": ["published", "chosen"], "mlp": ["published"]}
 Role = Literal["", "query", "key"]
 
@@ -164,10 +165,12 @@ def main() -> None:
     args = parser.parse_args()
     logging.getLogger("ray").setLevel(logging.ERROR)
     torch.set_num_threads(args.threads)
+    kept = True
     with threadpool_limits(args.threads):
         for kind in args.heads.split(","):
             runs = [measure(kind, args.seed + i, args) for i in range(args.repeats)]
-            report(kind, runs, args.threads)
+            kept &= report(kind, runs, args.threads)
+    sys.exit(0 if kept else 1)
 
 
 def measure(kind: str, seed: int, args: argparse.Namespace) -> Run:
@@ -199,8 +202,8 @@ def measure(kind: str, seed: int, args: argparse.Namespace) -> Run:
     return run
 
 
-def report(kind: str, runs: list[Run], threads: int) -> None:
-    """Mean scores, paired differences with their standard errors, and times of one episode."""
+def report(kind: str, runs: list[Run], threads: int) -> bool:
+    """Mean scores, paired differences with their standard errors, and times of one episode; True where every bound is kept."""
     columns = COLUMNS[kind]
     print(f"\n{kind} heads, {threads} threads, {len(runs)} episodes; in brackets: less plain +- standard error over episodes")
     print(f"{'task':28}{'metric':>10}{'plain':>10}" + "".join(f"{c:>30}" for c in columns))
@@ -223,7 +226,20 @@ def report(kind: str, runs: list[Run], threads: int) -> None:
         print(f"{'times faster than plain':48}" + "".join(f"{seconds['plain'] / seconds[c]:12.1f}{'':18}" for c in columns))
     for name in columns:
         print(f"{name}: worse than plain by more than two standard errors: {', '.join(worse[name]) or 'none'}")
+    kept = _bounds(kind, {name: np.mean([run.spent[name].wall for run in runs]) for name in ("plain", *columns)}, worse)
     print(f"peak memory of this process so far: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB")
+    return kept
+
+
+def _bounds(kind: str, seconds: dict[str, Any], worse: dict[str, list[str]]) -> bool:
+    """Say of every bound whether it is kept."""
+    name = COLUMNS[kind][0]
+    bounds = {f"{name}: under {LONGEST_S[kind]:g} s": seconds[name] < LONGEST_S[kind], f"{name}: no score worse": not worse[name]}
+    if kind == "mlp":
+        bounds[f"{name}: at least 2 x faster than plain"] = seconds["plain"] >= 2 * seconds[name]
+    for bound, kept in bounds.items():
+        print(f"{'kept  ' if kept else 'MISSED'} {bound}")
+    return all(bounds.values())
 
 
 if __name__ == "__main__":

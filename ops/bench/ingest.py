@@ -37,9 +37,9 @@ from harness.features.video import VideoDescriptor
 from harness.readers import Reader, reader_class
 from harness.readers.lerobot import LeRobotReader
 from harness.store import TrackStore
-from harness.store_frames import window_frames
-from harness.store_key import card_fingerprint
-from harness.store_wants import Wants
+from harness.store.frames import window_frames
+from harness.store.key import card_fingerprint
+from harness.store.wants import Wants
 from harness.window import FeatureMatrix, WindowSpec
 
 SPEC = WindowSpec(length=20, stride=5)

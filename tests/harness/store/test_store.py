@@ -11,10 +11,10 @@ from harness.card import Card
 from harness.episode import Episode, Modality, Track, VideoFile
 from harness.readers.lerobot import LeRobotReader
 from harness.store import TrackStore
-from harness.store_frames import window_frames
-from harness.store_key import card_fingerprint
-from harness.store_parts import NpyStream
-from harness.store_wants import Wants
+from harness.store.frames import window_frames
+from harness.store.key import card_fingerprint
+from harness.store.parts import NpyStream
+from harness.store.wants import Wants
 
 
 def test_an_episode_comes_back_as_it_was_read(tmp_path, episode):

@@ -9,8 +9,8 @@ from harness.branch import FramesWant
 from harness.episode import VideoFile
 from harness.errors import UnreadableEpisode
 from harness.store import TrackStore
-from harness.store_frames import frame_of_each_time
-from harness.store_wants import Wants
+from harness.store.frames import frame_of_each_time
+from harness.store.wants import Wants
 
 
 @given(st.data())

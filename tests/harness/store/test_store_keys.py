@@ -6,7 +6,7 @@ import pytest
 from harness.card import ActionGroup, Card, XperienceOptions
 from harness.episode import EpisodeRef
 from harness.errors import UnreadableEpisode
-from harness.store_key import card_fingerprint, episode_key
+from harness.store.key import card_fingerprint, episode_key
 
 
 def test_a_key_follows_the_files_and_what_changes_the_reading(tmp_path):

@@ -8,7 +8,7 @@ from store_episodes import GIB, KEY, SMALL, assert_same_track, key_of
 
 from harness.errors import BadInput
 from harness.store import TrackStore
-from harness.store_wants import Wants
+from harness.store.wants import Wants
 
 
 @pytest.fixture(params=["memory", "dir"])

@@ -14,9 +14,9 @@ from store_episodes import KEY, SMALL, MeanColour, assert_same_track, make_episo
 from harness.branch import FramesWant
 from harness.errors import UnreadableEpisode
 from harness.store import TrackStore
-from harness.store_cache import MARKER
-from harness.store_parts import Part
-from harness.store_wants import Wants
+from harness.store.cache import MARKER
+from harness.store.parts import Part
+from harness.store.wants import Wants
 
 
 def test_a_truncated_video_leaves_nothing_behind(tmp_path, clip):
@@ -50,7 +50,7 @@ import sys, time
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
 from store_episodes import KEY, SMALL, MeanColour, make_episode
-from harness.store_wants import Wants
+from harness.store.wants import Wants
 from harness.store import TrackStore
 
 class Slow(MeanColour):

@@ -22,7 +22,7 @@ from harness.branch import FramesWant
 from harness.episode import BoolArray, FloatArray, Modality, Track, VideoFile
 from harness.errors import UnreadableEpisode
 from harness.features.base import FrameDescriptor
-from harness.store_parts import NpyStream, PartWriter
+from harness.store.parts import NpyStream, PartWriter
 
 RAW_PIXELS = 64  # frames up to this height and width are stored as they are, larger ones as JPEG
 JPEG_QUALITY = 90

@@ -1,8 +1,8 @@
 """The track store: decoded, resized and derived tracks of episodes, by content key.
 
-`<uri>/<key>/` holds the parts of one episode (see `store_parts`). Tracks come back as arrays mapped into memory, read-only, and
-JPEG frames as a `Source`. A local folder is read in place; of a remote store the files that are asked for are copied into a
-folder on this machine, least recently used out.
+`<uri>/<key>/` holds the parts of one episode (see `harness.store.parts`). Tracks come back as arrays mapped into memory,
+read-only, and JPEG frames as a `Source`. A local folder is read in place; of a remote store the files that are asked for are
+copied into a folder on this machine, least recently used out.
 """
 
 import time
@@ -19,7 +19,7 @@ from harness.dataset import home
 from harness.episode import Episode, EpisodeRef, Modality, Source, Track, VideoFile
 from harness.errors import BadInput, UnreadableEpisode
 from harness.features.base import EpisodeDescriptor, FrameDescriptor
-from harness.store_cache import (
+from harness.store.cache import (
     GIB,
     MARKER,
     NodeCache,
@@ -37,10 +37,10 @@ from harness.store_cache import (
     touch,
     written_at,
 )
-from harness.store_frames import DescriptorSink, JpegFrames, Sink, decode_into, frame_bytes, keep_frames
-from harness.store_key import episode_key
-from harness.store_parts import Part, PartWriter, Recording, StoredTrack, load_arrays, visible
-from harness.store_wants import CAMERA, Wants
+from harness.store.frames import DescriptorSink, JpegFrames, Sink, decode_into, frame_bytes, keep_frames
+from harness.store.key import episode_key
+from harness.store.parts import Part, PartWriter, Recording, StoredTrack, load_arrays, visible
+from harness.store.wants import CAMERA, Wants
 
 ABANDONED_S = 24 * 3600.0
 ATTEMPTS = 3
@@ -77,7 +77,7 @@ class TrackStore:
         return str(self.folder) if self.folder else self.uri
 
     def key(self, ref: EpisodeRef, card_fingerprint: str, *, content_hash: bool = False) -> str:
-        """See `harness.store_key.episode_key`."""
+        """See `harness.store.key.episode_key`."""
         return episode_key(ref, card_fingerprint, content_hash=content_hash)
 
     def recorded(self, key: str) -> dict[str, Modality]:
