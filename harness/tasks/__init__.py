@@ -32,6 +32,7 @@ TASKS = {
     "imu_to_hand_pose": "harness.tasks.reconstruction:ImuToHandPose",
     "camera_view_sync_retrieval": "harness.tasks.retrieval:CameraViewSyncRetrieval",
     "time_to_transition": "harness.tasks.transitions:TimeToTransition",
+    "hand_action_chunk": "harness.tasks.hand_action:HandActionChunk",
     "action_chunk": "harness.tasks.action_chunk:ActionChunk",
     "quality_score": "harness.tasks.quality:QualityScore",
 }

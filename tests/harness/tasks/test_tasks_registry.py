@@ -41,12 +41,13 @@ HORIZONS = {
     "next_subtask_forecast": 100,
     "object_set_forecast": 100,
     "time_to_transition": 200,
+    "hand_action_chunk": 16,
     "action_chunk": 16,
 }
 
 
 def test_the_published_twenty_and_ours():
-    assert task_ids() == [*PUBLISHED, "action_chunk", "quality_score"]
+    assert task_ids() == [*PUBLISHED, "hand_action_chunk", "action_chunk", "quality_score"]
 
 
 @pytest.mark.parametrize("name", task_ids())
