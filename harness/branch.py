@@ -28,12 +28,14 @@ class FramesWant:
         height: Pixels.
         width: Pixels.
         stride: Every so-manieth source frame: model rates divide the source rate.
+        steps: A view shows it so many last reference samples, up to t0; null = all it observes.
     """
 
     camera: str
     height: int
     width: int
     stride: int = 1
+    steps: int | None = None
 
     def track(self, camera: str) -> str:
         """Name of the stored track."""
@@ -48,7 +50,7 @@ class Needs:
     Attributes:
         tracks: Shell patterns over track names.
         features: True for the window features of the run's block list.
-        frames: Decoded frames, which become tracks `frames/<camera>@<height>x<width>`.
+        frames: Decoded frames, which are shown as tracks `frames/<camera>@<height>x<width>`.
     """
 
     tracks: tuple[str, ...] = ()

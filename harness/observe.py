@@ -1,5 +1,6 @@
 """From a stored episode to an `ObservedBatch`: what the task allows, what the branch asked for, copied and cut at t0."""
 
+import sys
 from collections import OrderedDict
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
@@ -79,9 +80,9 @@ class Observer:
         last = starts + self.spec.length - 1
         tracks: dict[str, TrackWindow] = {}
         for track in episode.tracks.values():
-            asked = any(fnmatchcase(track.name, pattern) for pattern in needs.tracks)
-            if asked and allowed.allows(track.sources or (track.name,)):
-                tracks[track.name] = observe_track(track, episode.timeline, last, self.spec)
+            steps = _steps_shown(track.name, needs)
+            if steps and allowed.allows(track.sources or (track.name,)):
+                tracks[track.name] = observe_track(track, episode.timeline, last, self.spec, min(steps, self.spec.observed))
         features = self._features(episode, allowed, starts) if needs.features else None
         return View(view_times(episode, last, self.spec), tracks, features)
 
@@ -117,6 +118,14 @@ class Observer:
                 self._cached_bytes -= self._cache.popitem(last=False)[1][0].nbytes
         self._cache.move_to_end(key)
         return self._cache[key]
+
+
+def _steps_shown(track: str, needs: Needs) -> int:
+    """How many last reference samples of a track a branch asked for: 0 = none, at most all that a view observes."""
+    if any(fnmatchcase(track, pattern) for pattern in needs.tracks):
+        return sys.maxsize
+    wanted = [want for want in needs.frames if fnmatchcase(track, want.track(want.camera))]
+    return max((want.steps or sys.maxsize for want in wanted), default=0)
 
 
 def modality_of(track: str) -> Modality:

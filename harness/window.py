@@ -202,7 +202,9 @@ def row_seeds(ids: Sequence[str] | NDArray[np.str_], seed: int, draw: int = 0, r
     return np.array([int.from_bytes(d, "little") for d in digest], dtype=np.uint64)
 
 
-def observe_track(track: Track, timeline: FloatArray, last: NDArray[np.int64], spec: WindowSpec) -> TrackWindow:
+def observe_track(
+    track: Track, timeline: FloatArray, last: NDArray[np.int64], spec: WindowSpec, steps: int | None = None
+) -> TrackWindow:
     """The window of one track that ends at reference sample `last`, as a copy.
 
     Args:
@@ -210,11 +212,12 @@ def observe_track(track: Track, timeline: FloatArray, last: NDArray[np.int64], s
         timeline: (N,) reference times of the episode.
         last: (B,) reference sample at each t0.
         spec: Window length and resampling.
+        steps: Reference samples of the window; None = all that a view observes.
     """
     if track.times is None:
         values = np.repeat(track.array()[None], len(last), axis=0)
         return TrackWindow(values, np.ones(len(last), bool), track.categories)
-    index = last[:, None] + np.arange(1 - spec.observed, 1)
+    index = last[:, None] + np.arange(1 - (steps or spec.observed), 1)
     inside = index >= 0
     times = timeline[np.maximum(index, 0)]
     # A command given at t0 is part of the answer: only those strictly before t0 are observed.

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from branches.heads.inputs import InputMaker, Layout, RawRows
-from branches.heads.rows import RowFile
 from harness.answers import Targets, recode, recode_sets
 from harness.branch import EpisodeBatch, Needs, TrainingSet
 from harness.episode import BoolArray
+from harness.row_file import RowFile
 from harness.tasks.base import Task
 from harness.tasks.horizon import hold_last
 

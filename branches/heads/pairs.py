@@ -17,9 +17,9 @@ from branches.heads.config import InputOptions
 from branches.heads.inputs import Layout
 from branches.heads.ridge import factorise, ridge_problem
 from branches.heads.rotation import fit_rotation
-from branches.heads.rows import RowFile
 from branches.heads.scaler import SMALLEST_STD, ScaledRows
 from harness.episode import BoolArray
+from harness.row_file import RowFile
 
 COORDINATES = 8  # principal coordinates of each block of the second view that are predicted
 FIRST_VIEW_RANK = 256  # principal coordinates of the first view that predict

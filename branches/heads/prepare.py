@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from branches.heads.config import InputOptions
 from branches.heads.inputs import Layout
 from branches.heads.rotation import Rotation, fit_rotation
-from branches.heads.rows import RowFile
 from branches.heads.scaler import ScaledRows, Scaler, balance, fit_scaler
 from harness.episode import BoolArray
+from harness.row_file import RowFile
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,9 +10,9 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
-from branches.heads.rows import RowFile
 from branches.heads.scaler import ScaledRows
 from harness.episode import BoolArray
+from harness.row_file import RowFile
 
 SMALLEST_EIGENVALUE = 1e-10  # of the largest: below it lies the rounding of float32 features
 COLUMNS_AT_ONCE = 4096

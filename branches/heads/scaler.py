@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from branches.heads.rows import EVERY, RowFile
 from harness.episode import BoolArray
+from harness.row_file import EVERY, RowFile
 
 SMALLEST_STD = 1e-6  # below it a column is a constant and its scale is 1 (published rule)
 LAYER_NORM_EPSILON = 1e-5

@@ -13,8 +13,8 @@ from branches.heads import rotation as rotation_module
 from branches.heads import rows as rows_module
 from branches.heads.ridge import factorise, ridge_problem
 from branches.heads.rotation import fit_rotation
-from branches.heads.rows import RowFile
 from branches.heads.scaler import ScaledRows, balance, column_moments, fit_scaler
+from harness.row_file import RowFile
 
 
 @pytest.fixture
