@@ -31,6 +31,8 @@ from harness.errors import UnreadableEpisode
 # by decode time and land too late.
 STEPS_BACK = (0.0, 1.0, 10.0, 1e6)
 
+CHUNK_BYTES = 8 * 2**20
+
 
 @dataclass(frozen=True)
 class AudioInfo:
@@ -120,7 +122,7 @@ def decode(
     start: float | None = None,
     stop: float | None = None,
     threads: int = 1,
-    chunk: int = 64,
+    chunk: int | None = None,
 ) -> Iterator[tuple[FloatArray, tuple[NDArray[np.uint8], ...]]]:
     """Decode an interval once, in presentation order, into RGB frames of several sizes.
 
@@ -130,7 +132,7 @@ def decode(
         start: Seconds of the file's clock, instead of `video.start`.
         stop: Seconds of the file's clock, instead of `video.stop`.
         threads: Decoder threads. The frames are the same for any number.
-        chunk: Frames per step; bounds the memory.
+        chunk: Frames per step; None = as many as make up about `CHUNK_BYTES`, so that small frames come in long steps.
 
     Yields:
         (n,) float64 seconds of the file's clock, and for each size (n, height, width, 3) uint8; n <= chunk.
@@ -144,6 +146,7 @@ def decode(
         stream.thread_count = threads
         stream.thread_type = "AUTO" if threads > 1 else "NONE"
         scalers = [VideoReformatter() for _ in sizes]
+        chunk = chunk or max(16, min(256, CHUNK_BYTES // max(1, 3 * sum(height * width for height, width in sizes))))
         times = np.empty(chunk)
         frames = _buffers(chunk, sizes)
         filled = 0

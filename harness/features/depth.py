@@ -72,7 +72,7 @@ def _numbers(maps: NDArray[np.float32], measured: BoolArray, limits: NDArray | N
     """(n, 8 + 64) or (n, 4 + 64) numbers of (n, H, W) maps, NaN where not measured; NaN where there is no measured pixel."""
     n, every = len(maps), bool(measured.all())
     known = maps if every else np.where(measured, maps, np.float32(0))
-    count = _cells(measured)
+    count = np.broadcast_to(_cells(measured[:1]), (n, CELLS**2)) if every else _cells(measured)
     total = np.where(count.any(axis=1), count.sum(axis=1), np.float32(np.nan))
     mean = known.reshape(n, -1).sum(axis=1) / total
     work = known - mean[:, None, None]

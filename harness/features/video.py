@@ -60,8 +60,10 @@ class VideoDescriptor(FrameDescriptor):
 def _colour(planes: NDArray[np.uint8]) -> NDArray[np.float64]:
     """(n, 30) mean, standard deviation and 8-bin histogram of (3, n, 32, 32) planes, from exact counts of the 256 levels."""
     channels, n = planes.shape[:2]
-    image = np.arange(channels * n, dtype=np.int64)[:, None] * 256
-    counts = np.bincount((planes.reshape(-1, PIXELS) + image).reshape(-1), minlength=image.size * 256)
+    image = np.arange(channels * n, dtype=np.intp)[:, None] * 256
+    # Of the type that bincount counts with, written once.
+    levels = np.add(planes.reshape(-1, PIXELS), image, dtype=np.intp)
+    counts = np.bincount(levels.reshape(-1), minlength=image.size * 256)
     # Whole numbers below 2^53: the product is exact.
     sums = counts.reshape(-1, 256).astype(np.float64) @ _OF_LEVELS
     mean = sums[:, :1] / PIXELS

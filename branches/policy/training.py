@@ -1,0 +1,160 @@
+"""The training loop that all policies share: shuffled windows from disk, a cosine schedule, the best validation step kept."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from branches.policy.config import PolicyOptions
+from branches.policy.scales import Scales
+from branches.policy.windows import Windows
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Tensors of B windows.
+
+    Attributes:
+        frames: (B, cameras, 3, size, size) in [0, 1].
+        states: (B, S) in [-1, 1].
+        actions: (B, H, A) in [-1, 1]; empty in prediction.
+        masks: (B, H, A) True where measured.
+    """
+
+    frames: Tensor
+    states: Tensor
+    actions: Tensor
+    masks: Tensor
+
+
+class Policy(Protocol):
+    """A network with a loss and a chunk."""
+
+    module: nn.Module
+
+    def loss(self, batch: Batch, draw: torch.Generator) -> Tensor:
+        """Mean loss over the measured numbers; `draw` is all its randomness beside dropout."""
+
+    def chunk(self, batch: Batch, seeds: NDArray[np.uint64]) -> Tensor:
+        """(B, H, A) actions in [-1, 1]; a row depends on its own inputs and seed alone."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """How training went.
+
+    Attributes:
+        steps: Optimiser steps taken.
+        best_step: Whose weights were kept.
+        train_loss: Mean over the last tenth of the steps.
+        validation_loss: Of the weights that were kept; None without validation windows.
+    """
+
+    steps: int
+    best_step: int
+    train_loss: float
+    validation_loss: float | None
+
+
+def to_batch(rows: dict[str, NDArray], scales: Scales, device: torch.device) -> Batch:
+    """Rows in physical units -> tensors."""
+    frames = torch.from_numpy(rows["frames"]).to(device).permute(0, 1, 4, 2, 3).float() / 255
+    states = torch.from_numpy(scales.state.normalise(rows["states"]).astype(np.float32)).to(device)
+    if "actions" not in rows:
+        nothing = torch.zeros((len(states), 0, 0), device=device)
+        return Batch(frames, states, nothing, nothing.bool())
+    masks = rows["masks"]
+    actions = np.where(masks, scales.action.normalise(rows["actions"]), 0.0).astype(np.float32)
+    return Batch(frames, states, torch.from_numpy(actions).to(device), torch.from_numpy(masks).to(device))
+
+
+def train(
+    policy: Policy, windows: Windows, validation: Windows | None, scales: Scales, options: PolicyOptions, seed: int, threads: int
+) -> Trained:
+    """Train a policy in place; the same seed and number of threads give the same weights."""
+    device = next(policy.module.parameters()).device
+    with deterministic(threads, seed):
+        optimiser = torch.optim.AdamW(
+            [p for p in policy.module.parameters() if p.requires_grad],
+            lr=options.learning_rate,
+            weight_decay=options.weight_decay,
+        )
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: rate_at(step, options))
+        draw = torch.Generator(device=device).manual_seed(seed)
+        best, best_step, kept, losses = float("inf"), 0, None, []
+        for step, index in enumerate(shuffled(len(windows), options.batch_size, options.steps, seed), 1):
+            policy.module.train()
+            optimiser.zero_grad(set_to_none=True)
+            loss = policy.loss(to_batch(windows.read(index), scales, device), draw)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(policy.module.parameters(), options.gradient_norm)
+            optimiser.step()
+            schedule.step()
+            losses.append(float(loss.detach()))
+            if validation is not None and (step % options.evaluate_every == 0 or step == options.steps):
+                value = validate(policy, validation, scales, options, seed)
+                if value < best:
+                    best, best_step = value, step
+                    kept = {name: tensor.detach().clone() for name, tensor in policy.module.state_dict().items()}
+        if kept is not None:
+            policy.module.load_state_dict(kept)
+    last = float(np.mean(losses[-max(1, len(losses) // 10) :]))
+    return Trained(len(losses), best_step or len(losses), last, best if kept is not None else None)
+
+
+def validate(policy: Policy, windows: Windows, scales: Scales, options: PolicyOptions, seed: int) -> float:
+    """Mean loss over evenly spaced validation windows, with the same draws every time."""
+    policy.module.eval()
+    device = next(policy.module.parameters()).device
+    index = np.unique(np.linspace(0, len(windows) - 1, min(len(windows), options.validation_windows)).round().astype(np.int64))
+    draw = torch.Generator(device=device).manual_seed(seed)
+    total = 0.0
+    with torch.no_grad():
+        for start in range(0, len(index), options.batch_size):
+            part = index[start : start + options.batch_size]
+            total += float(policy.loss(to_batch(windows.read(part), scales, device), draw)) * len(part)
+    return total / len(index)
+
+
+def rate_at(step: int, options: PolicyOptions) -> float:
+    """Share of the highest learning rate: up linearly, down along half a cosine."""
+    if step < options.warmup:
+        return (step + 1) / (options.warmup + 1)
+    done = (step - options.warmup) / max(options.steps - options.warmup, 1)
+    return float((1 + np.cos(np.pi * min(done, 1.0))) / 2)
+
+
+def shuffled(n: int, batch_size: int, steps: int, seed: int) -> Iterator[NDArray[np.int64]]:
+    """`steps` batches of row numbers, every pass in a new order."""
+    rng = np.random.default_rng(seed)
+    waiting: NDArray[np.int64] = np.zeros(0, np.int64)
+    for _ in range(steps):
+        while len(waiting) < min(batch_size, n):
+            waiting = np.concatenate([waiting, rng.permutation(n)])
+        yield np.sort(waiting[:batch_size])
+        waiting = waiting[batch_size:]
+
+
+def masked_mean(errors: Tensor, masks: Tensor) -> Tensor:
+    """Mean of (B, H, A) errors where measured."""
+    return torch.as_tensor((errors * masks).sum() / masks.sum().clamp(min=1))
+
+
+@contextmanager
+def deterministic(threads: int, seed: int) -> Iterator[None]:
+    """Deterministic kernels, seeded dropout and a fixed number of threads; the process is as before after it."""
+    before: tuple[Any, ...] = (torch.are_deterministic_algorithms_enabled(), torch.get_num_threads(), torch.get_rng_state())
+    torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
+    torch.set_num_threads(threads)
+    torch.manual_seed(seed)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0])
+        torch.set_num_threads(before[1])
+        torch.set_rng_state(before[2])
