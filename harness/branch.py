@@ -237,7 +237,10 @@ def make_branch(name: str, options: dict[str, Any] | None = None) -> Branch:
     points: dict[str, EntryPoint] = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
     if head not in points:
         raise BadInput(f"branch {name!r} is not known{suggest(head, sorted(points))}")
-    cls = points[head].load()
+    try:
+        cls = points[head].load()
+    except (ImportError, AttributeError) as error:
+        raise BadInput(f"branch {name!r} ({points[head].value}) cannot be imported: {error}; install what it needs") from error
     if inner:  # `ridge@policy:act`: a head on another branch's embedding
         if not hasattr(cls, "on_embedding"):
             raise BadInput(f"branch {name!r}: {head} is no head, so it cannot stand on the embedding of {inner}")

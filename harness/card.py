@@ -46,10 +46,10 @@ class XperienceOptions:
             `depth/scale` (in the public loader that number is the size of the maps relative to the image).
         accelerometer_to_si: Multiplies the stored acceleration to give m/s^2.
         gyroscope_to_si: Multiplies the stored angular velocity to give rad/s.
-        body_root: What body joints are relative to: `keypoint0` or `Ts_world_root`.
+        body_root: What joint 0 of the body is, which features are relative to: `keypoint0` as it stands in the joints, or the
+            place of `Ts_world_root`.
         frame_numbers_from: First frame number in caption references of the form `frame_000123` and small integers.
         timestamps_from: Integers from here up are device timestamps, below they are frame numbers.
-        rectified_size: Height and width of the rectified stereo images, which no file states.
     """
 
     world_to_body: bool = True
@@ -59,7 +59,6 @@ class XperienceOptions:
     body_root: str = "keypoint0"
     frame_numbers_from: int = 1
     timestamps_from: int = 100_000_000
-    rectified_size: list[int] = field(default_factory=lambda: [512, 512])
 
 
 @dataclass

@@ -1,6 +1,7 @@
 """What a run is asked to do, checked against the data and against what the folder holds, before anything is touched."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -57,7 +58,7 @@ class Prepared:
         request: As asked.
         plan: What to do.
         refs: Episodes of the plan's split.
-        data_hash: Of what these recordings are.
+        data_keys: Episode -> what its recording is, by the key of the track store.
         quarantined: Episodes that could not even be listed.
         previous: Manifest of the run that the folder holds; empty where there is none.
     """
@@ -65,7 +66,7 @@ class Prepared:
     request: Request
     plan: Plan
     refs: list[EpisodeRef]
-    data_hash: str
+    data_keys: dict[str, str]
     quarantined: list[Quarantined]
     previous: dict[str, Any]
 
@@ -80,9 +81,10 @@ def prepare(request: Request) -> Prepared:
     previous = _previous(request.out)
     plan, quarantined = _plan(request, refs, faults, previous)
     refs = [ref for ref in refs if ref.id in set(plan.split.episodes)]
-    data_hash = _data_hash(plan, refs)
-    _refuse_other_run(plan, previous, data_hash)
-    return Prepared(request, plan, refs, data_hash, quarantined, previous)
+    data_keys = _data_keys(plan, refs)
+    # An episode that could not be read then may have been fetched again since.
+    _refuse_other_run(plan, previous, data_hash(data_keys, [q["episode"] for q in previous.get("quarantined", ())]))
+    return Prepared(request, plan, refs, data_keys, quarantined, previous)
 
 
 def _listed(dataset: Dataset) -> tuple[list[EpisodeRef], list[Quarantined]]:
@@ -161,6 +163,8 @@ def _check_options(config: RunConfig) -> None:
     for name, value in least_one.items():
         if value is not None and value < 1:
             raise BadInput(f"{name}={value}: give at least 1")
+    if config.store.max_gib is not None and config.store.max_gib <= 0:
+        raise BadInput(f"store.max_gib={config.store.max_gib}: give more than 0")
     if not config.seeds:
         raise BadInput("seeds=[]: give at least one")
     modalities = [m.value for m in Modality]
@@ -194,11 +198,12 @@ def _with_card_split(request: Request) -> RunConfig:
 
 
 def _with_format_windows(config: RunConfig, request: Request) -> RunConfig:
-    """A row of a table is a sample of its own, unless other windows were asked for."""
+    """A row of a table is a sample of its own, and no group is set aside for validation, unless other things were asked for."""
     if request.dataset.card.format != "table":
         return config
-    passed = request.passed.get("windows", {})
-    return replace(config, windows=replace(config.windows, **{"length": 1, "stride": 1, **passed}))
+    windows = {"length": 1, "stride": 1, **request.passed.get("windows", {})}
+    split = {"validation_share": 0.0, **request.passed.get("split", {})}
+    return replace(config, windows=replace(config.windows, **windows), split=replace(config.split, **split))
 
 
 def _limited(split: Split, episodes: int | None) -> Split:
@@ -208,17 +213,22 @@ def _limited(split: Split, episodes: int | None) -> Split:
     return replace(split, folds=folds)
 
 
-def _data_hash(plan: Plan, refs: list[EpisodeRef]) -> str:
-    """Of what the recordings are, by the keys of the track store."""
-    store = TrackStore(plan.store_uri)
-    digest = sha256()
+def _data_keys(plan: Plan, refs: list[EpisodeRef]) -> dict[str, str]:
+    store, found = TrackStore(plan.store_uri), {}
     for ref in refs:
         try:
             key = store.key(ref, card_fingerprint(plan.dataset.card), content_hash=plan.config.store.content_hash)
         except UnreadableEpisode as error:
             key = f"unreadable: {error.path}"
-        digest.update(f"{ref.id}={key}\n".encode())
-    return digest.hexdigest()[:16]
+        found[ref.id] = key
+    return found
+
+
+def data_hash(keys: dict[str, str], without: Iterable[str] = ()) -> str:
+    """Of the recordings that a run stands on: all but those that could not be read."""
+    left_out = set(without)
+    lines = (f"{episode}={key}\n" for episode, key in sorted(keys.items()) if episode not in left_out)
+    return sha256("".join(lines).encode()).hexdigest()[:16]
 
 
 def _previous(out: Path) -> dict[str, Any]:
@@ -231,14 +241,14 @@ def _previous(out: Path) -> dict[str, Any]:
     return {}
 
 
-def _refuse_other_run(plan: Plan, previous: dict[str, Any], data_hash: str) -> None:
+def _refuse_other_run(plan: Plan, previous: dict[str, Any], data: str) -> None:
     """Refuse to mix two runs in one folder, by the name of what differs."""
     if not previous:
         return
     old_set, new_set = previous["dataset"]["name"], plan.dataset.card.name
     if old_set != new_set:
         raise BadInput(f"--out {plan.out} holds a run of data set {old_set!r}, not {new_set!r}; give another --out")
-    for name, mine in frozen(plan, data_hash).items():
+    for name, mine in frozen(plan, data).items():
         if name in previous and previous[name] != mine:
             old, new = _what_differs(previous[name], mine)
             raise BadInput(
@@ -260,13 +270,13 @@ def _what_differs(old: Any, new: Any) -> tuple[str, str]:
     return tuple(text if len(text) <= 80 else text[:77] + "..." for text in texts)  # type: ignore[return-value]
 
 
-def frozen(plan: Plan, data_hash: str) -> dict[str, Any]:
-    """What must stay as it is for as long as a folder is added to."""
+def frozen(plan: Plan, data: str) -> dict[str, Any]:
+    """What must stay as it is for as long as a folder is added to; `data` is the `data_hash`."""
     return {
         "code": code_version(),
         "windows": asdict(plan.spec),
         "split_hash": plan.split.hash,
-        "data_hash": data_hash,
+        "data_hash": data,
         "tasks": list(plan.tasks),
         "features": list(plan.config.features),
         "modalities": list(plan.config.modalities),

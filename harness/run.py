@@ -27,7 +27,7 @@ from harness.pipeline.workbench import Workbench
 from harness.progress import progress
 from harness.record import EpisodeRecord
 from harness.reference import PRIVILEGED
-from harness.request import Prepared, Request, frozen, prepare
+from harness.request import Prepared, Request, data_hash, frozen, prepare
 from harness.score import score_run
 from harness.splits import Role
 from harness.store import TrackStore
@@ -131,7 +131,7 @@ class _Manifest:
     def write(self, state: str) -> None:
         """Write the file with the state `running`, `interrupted` or `done`."""
         plan, card = self.plan, self.plan.dataset.card
-        records = {e: EpisodeRecord.from_file(p) for e in plan.split.episodes if (p := plan.targets_file(e)).is_file()}
+        records = _records(plan)
         write_json(
             plan.out / "manifest.json",
             {
@@ -144,7 +144,7 @@ class _Manifest:
                 "limited": plan.config.limit.episodes is not None or plan.config.limit.windows is not None,
                 "config_passed": self.prepared.request.passed,
                 "config": as_json(plan.config),
-                **frozen(plan, self.prepared.data_hash),
+                **frozen(plan, data_hash(self.prepared.data_keys, [q.episode for q in self.quarantined])),
                 "seeds": plan.config.seeds,
                 "branches": list(plan.branches),
                 "references": list(plan.references),
@@ -186,7 +186,7 @@ def _ingest(plan: Plan, todo: list[EpisodeRef], console: Console) -> list[Quaran
 
 def odd_widths(plan: Plan) -> list[Quarantined]:
     """Quarantine the episodes in which a feature block is of another width than in most."""
-    records = {e: EpisodeRecord.from_file(p) for e in plan.split.episodes if (p := plan.targets_file(e)).is_file()}
+    records = _records(plan)
     counts: dict[str, Counter[int]] = {}
     for record in records.values():
         for name, width in record.block_widths.items():
@@ -207,12 +207,10 @@ def odd_widths(plan: Plan) -> list[Quarantined]:
 def with_widths(plan: Plan) -> Plan:
     """The plan with the width of every feature block that any episode has."""
     widths: dict[str, int] = {}
-    for episode in plan.split.episodes:
-        path = plan.targets_file(episode)
-        if path.is_file():
-            for name, width in EpisodeRecord.from_file(path).block_widths.items():
-                if widths.setdefault(name, width) != width:
-                    raise BadInput(f"feature block {name} is {widths[name]} wide in one episode and {width} in {episode}")
+    for episode, record in _records(plan).items():
+        for name, width in record.block_widths.items():
+            if widths.setdefault(name, width) != width:
+                raise BadInput(f"feature block {name} is {widths[name]} wide in one episode and {width} in {episode}")
     return replace(plan, block_widths=widths)
 
 
@@ -224,6 +222,9 @@ def _check_posed(plan: Plan, quarantined: list[Quarantined]) -> None:
         if not any(plan.targets_file(e).is_file() for e in wanted):
             why = next((f": {q.path}: {q.reason}" for q in quarantined if q.episode in wanted), "")
             raise BadInput(f"split.{role}: none of its {len(wanted)} episodes can be read{why}")
+    longest = max((r.n_reference for r in _records(plan).values()), default=0)
+    if longest < plan.spec.length:
+        raise BadInput(f"windows.length={plan.spec.length}: the longest episode has {longest} samples; give fewer")
     if not _posed(plan):
         needs = ", ".join(sorted({r for t in plan.tasks for r in plan.task(t).requires}))
         raise BadInput(f"no episode poses any of the tasks {', '.join(plan.tasks)}: they need tracks {needs}")
@@ -231,8 +232,12 @@ def _check_posed(plan: Plan, quarantined: list[Quarantined]) -> None:
 
 def _posed(plan: Plan) -> set[str]:
     """Tasks that an episode poses."""
-    files = (plan.targets_file(e) for e in plan.split.episodes)
-    return {task for file in files if file.is_file() for task in EpisodeRecord.from_file(file).tasks}
+    return {task for record in _records(plan).values() for task in record.tasks}
+
+
+def _records(plan: Plan) -> dict[str, EpisodeRecord]:
+    """Of every episode that could be read."""
+    return {e: EpisodeRecord.from_file(p) for e in plan.split.episodes if (p := plan.targets_file(e)).is_file()}
 
 
 def _tell_unposed(plan: Plan, asked: tuple[str, ...], console: Console) -> None:

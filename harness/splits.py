@@ -1,6 +1,7 @@
 """Which samples train, which validate, which test: folds over episodes, the unit they promise, and a hash of it all."""
 
 import json
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
@@ -17,6 +18,7 @@ from harness.window import Samples, WindowSpec
 
 Role = Literal["train", "validation", "test"]
 ROLES: tuple[Role, ...] = ("train", "validation", "test")
+_NUMBERED = re.compile(r"episode_(\d+)")
 KINDS = ("held_out_episode", "held_out_session", "leave_one_session_out", "chronological", "explicit")
 
 
@@ -31,7 +33,7 @@ class SplitConfig:
         validation: As `train`.
         test: As `train`.
         test_share: Share of the units (or of each episode's time) held out for testing.
-        validation_share: Share of the units (or of each episode's time) for validation.
+        validation_share: Share of the units (or of each episode's time) for validation; 0 = none. A table's default.
         seed: Order in which units are drawn.
     """
 
@@ -223,7 +225,7 @@ def _explicit(refs: list[EpisodeRef], config: SplitConfig, unlisted: Collection[
 def resolve_episodes(refs: list[EpisodeRef], wanted: Any, key: str, unlisted: Collection[str] = ()) -> tuple[str, ...]:
     """Episode ids of `0-49,52`, of a list of numbers, or of ids; sorted.
 
-    `unlisted` ids are left out; as nobody knows their numbers, as many numbers may be absent.
+    `unlisted` ids, and the numbers that are theirs, are left out.
 
     Raises:
         BadInput: An id or a number that the data set does not have.
@@ -235,17 +237,18 @@ def resolve_episodes(refs: list[EpisodeRef], wanted: Any, key: str, unlisted: Co
     # Where every id is a number (groups of a table), a range means these and not the ranks of their episodes.
     numbered = all(ref.id.isdecimal() for ref in refs)
     by_index = {int(ref.id) if numbered else ref.index: ref.id for ref in refs}
+    excused = _numbers_of(unlisted, by_index)
     out: set[str] = set()
-    absent = 0
     for part in filter(None, parts):
         low, dash, high = part.partition("-")
         if part in ids:
             out.add(part)
         elif low.isdigit() and (not dash or high.isdigit()):
             numbers = range(int(low), int(high if dash else low) + 1)
-            missing = [n for n in numbers if n not in by_index]
-            absent += len(missing)
-            if absent > len(unlisted):
+            if not numbers:
+                raise BadInput(f"{key}={part}: an empty range; write the smaller number first")
+            missing = [n for n in numbers if n not in by_index and n not in excused]
+            if missing:
                 raise BadInput(
                     f"{key}={part}: no episode number {missing[0]}; the data set has {len(refs)} from {min(by_index)} "
                     f"to {max(by_index)}"
@@ -253,7 +256,16 @@ def resolve_episodes(refs: list[EpisodeRef], wanted: Any, key: str, unlisted: Co
             out.update(by_index[n] for n in numbers if n in by_index)
         elif part not in unlisted:
             raise BadInput(f"{key}={part}: no such episode{suggest(part, sorted(ids)[:50])}")
+    if not out and not excused:
+        raise BadInput(f"{key}={wanted}: names no episode; leave it out or name one")
     return tuple(sorted(out))
+
+
+def _numbers_of(unlisted: Collection[str], by_index: Mapping[int, str]) -> set[int]:
+    """The numbers of episodes that cannot be listed: those in LeRobot's names; else the ranks that no listed episode has."""
+    named = {int(match[1]) for name in unlisted if (match := _NUMBERED.fullmatch(name))}
+    ranked = sum(not _NUMBERED.fullmatch(name) for name in unlisted)
+    return named | (set(range(len(by_index) + ranked)) - set(by_index) if ranked else set())
 
 
 def _shares(units: list[str], config: SplitConfig) -> tuple[set[str], set[str]]:
@@ -296,12 +308,15 @@ def _held_out_session(refs: list[EpisodeRef], config: SplitConfig) -> tuple[list
 
 
 def _leave_one_session_out(refs: list[EpisodeRef], config: SplitConfig) -> tuple[list[Fold], str]:
-    """Each session is tested once; the next one (cyclically) validates, so early stopping never sees the test session."""
+    """Each session is tested once; the next one (cyclically) validates, so early stopping never sees the test session.
+
+    With `validation_share=0` none validates, and all others train.
+    """
     session = _sessions(refs, 3)
     names = sorted(set(session.values()))
     folds = []
     for i, held_out in enumerate(names):
-        checker = names[(i + 1) % len(names)]
+        checker = names[(i + 1) % len(names)] if config.validation_share > 0 else None
         parts = {
             "test": [r for r in refs if session[r.id] == held_out],
             "validation": [r for r in refs if session[r.id] == checker],

@@ -87,6 +87,7 @@ class _HeadBranch(Branch):
                 self._fit_input_set(job, tasks, Path(scratch) / str(number))
                 shutil.rmtree(Path(scratch) / str(number))  # rows of one input set at a time
         writer.close()
+        job.saw("rows", train.episodes)  # also where no task could be fitted: the bundle must say so
         seen = {part: tuple(sorted(ids)) for part, ids in job.fitted_on.items()}
         seen |= {f"{INNER}/{part}": ids for part, ids in (inner.fitted_on if inner else {}).items()}
         return Artifact(context.out, seen, job.classes, writer.parameters, job.details)

@@ -17,7 +17,7 @@ from harness.episode import Episode, EpisodeRef, Track
 from harness.errors import BadInput, UnreadableEpisode
 from harness.readers.xperience_captions import FrameIndex, caption_tracks, load_caption
 from harness.readers.xperience_media import CAMERAS, audio_track, depth_tracks, video_tracks
-from harness.readers.xperience_signals import calibration_tracks, camera_pose, imu_track, mocap_tracks, point_cloud
+from harness.readers.xperience_signals import BODY_ROOTS, calibration_tracks, camera_pose, imu_track, mocap_tracks, point_cloud
 from harness.readers.xperience_tree import Annotation
 
 ANNOTATION = "annotation.hdf5"
@@ -37,7 +37,7 @@ class XperienceReader:
         card: What is known beside the files; `card.xperience` settles what public documents leave open.
 
     Raises:
-        BadInput: `card.session_pattern` is no regular expression with a group.
+        BadInput: `card.session_pattern` is no regular expression with a group, or a root of the body is not known.
     """
 
     format: ClassVar[str] = "xperience10m"
@@ -45,6 +45,10 @@ class XperienceReader:
     def __init__(self, root: Path, card: Card) -> None:
         self.root = root
         self.card = card
+        if card.xperience.body_root not in BODY_ROOTS:
+            raise BadInput(
+                f"xperience.body_root={card.xperience.body_root!r}{suggest(card.xperience.body_root, list(BODY_ROOTS))}"
+            )
         try:
             self._session = re.compile(card.session_pattern) if card.session_pattern else None
         except re.error as error:
@@ -161,7 +165,7 @@ class XperienceReader:
             audio_track(folder),
             depth_tracks(file, options),
             ([camera_pose(file, options.world_to_body), imu_track(file, options)], {}),
-            mocap_tracks(file),
+            mocap_tracks(file, options.body_root),
             calibration_tracks(file),
             point_cloud(file),
             self._captions(file, folder),

@@ -140,6 +140,9 @@ def audio_track(folder: Path) -> tuple[list[Track], dict[str, str]]:
     return [Track(name, Modality.AUDIO, source, start + np.arange(length) / AUDIO_RATE)], {}
 
 
+LOOKS = 9
+
+
 @dataclass(frozen=True)
 class DepthMaps:
     """Depth or its confidence, one map per frame, read from the HDF5 file as float32.
@@ -190,7 +193,13 @@ def depth_tracks(file: Annotation, options: XperienceOptions) -> tuple[list[Trac
     if shape is None:
         raise file.fault("dataset depth/depth is missing")
     scale = metres_per_unit(file, options)
-    tracks = [Track("depth", Modality.DEPTH, DepthMaps(path, "depth/depth", shape, scale), file.times, unit="m", frame="camera")]
+    depth = DepthMaps(path, "depth/depth", shape, scale)
+    # A look at a few maps: all of them are many gigabytes.
+    if not any(
+        np.isfinite(depth.read(i, i + 1)).any() for i in np.unique(np.linspace(0, shape[0] - 1, LOOKS).astype(int)).tolist()
+    ):
+        raise file.fault(f"depth/depth measures nothing: {LOOKS} maps over the recording hold no finite number above 0")
+    tracks = [Track("depth", Modality.DEPTH, depth, file.times, unit="m", frame="camera")]
     lacking: dict[str, str] = {}
     limits = file.scalar("depth/depth_min"), file.scalar("depth/depth_max")
     if limits[0] is None or limits[1] is None:

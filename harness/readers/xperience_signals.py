@@ -67,6 +67,7 @@ def hand_datasets(side: str) -> tuple[FrameDataset, ...]:
     )
 
 
+BODY_ROOTS = ("keypoint0", "Ts_world_root")
 _POSE_NAMES = (*QUATERNION, "tx", "ty", "tz")
 BODY_DATASETS = (
     FrameDataset("contacts", "full_body_mocap/contacts", (21,), Modality.CONTACT),
@@ -79,10 +80,14 @@ BODY_DATASETS = (
 )
 
 
-def mocap_tracks(file: Annotation) -> tuple[list[Track], dict[str, str]]:
+def mocap_tracks(file: Annotation, body_root: str) -> tuple[list[Track], dict[str, str]]:
     """Hands (camera frame) and body (world frame), float32 metres; NaN and not valid where not seen.
 
     `hand_left`, `hand_right` (N, 21, 3), `body` (N, 52, 3) and the parameters of the fits, valid where their joints are.
+
+    Args:
+        file: The open file.
+        body_root: What joint 0 of the body is, see `harness.card.XperienceOptions`.
 
     Returns:
         The tracks, and name -> why for the optional ones that are absent.
@@ -97,12 +102,15 @@ def mocap_tracks(file: Annotation) -> tuple[list[Track], dict[str, str]]:
     for name, dataset, shape, modality, frame, extras in parts:
         # A hand may stay out of view for a whole recording; a body or a camera pose without a number is a fault.
         joints = file.rows(dataset, shape, may_be_unseen=modality == Modality.HAND)
+        if name == "body" and body_root == "Ts_world_root":
+            joints = joints.copy()
+            joints[:, 0] = file.rows("full_body_mocap/Ts_world_root", (7,))[:, 4:]
         seen = measured(joints)
         tracks.append(Track(name, modality, masked(joints, seen), file.times, seen, "m", frame))
         for extra in extras:
             rows, reason = file.optional_rows(extra.dataset, extra.shape)
-            if rows is None:
-                lacking[extra.track] = reason
+            if rows is None or not measured(rows, zero_is_missing=False).any():
+                lacking[extra.track] = reason if rows is None else f"{extra.dataset} holds no finite number"
                 continue
             valid = seen & measured(rows, zero_is_missing=False)
             data = masked(rows, valid)
@@ -200,6 +208,9 @@ def calibration_tracks(file: Annotation) -> tuple[list[Track], dict[str, str]]:
                 found[f"{camera}/{key}"] = np.asarray(file.numbers(name), np.float64).ravel()
     if not found:
         raise file.fault("calibration holds no numbers")
+    damaged = next((name for name, values in found.items() if not np.isfinite(values).all()), None)
+    if damaged:
+        raise file.fault(f"calibration/{damaged} is not finite")
     names = tuple(f"{name}[{i}]" for name, values in found.items() for i in range(values.size))
     tracks = [Track("calibration", Modality.CALIBRATION, np.concatenate(list(found.values())), names=names)]
     K = found.get("cam01/K")
@@ -218,4 +229,7 @@ def point_cloud(file: Annotation) -> tuple[list[Track], dict[str, str]]:
     points = file.numbers("slam/point_cloud")
     if points is None or points.ndim != 2 or points.shape[1] != 3 or len(points) == 0:
         return [], {"point_cloud": "slam/point_cloud is absent, empty or not (P, 3)"}
+    points = points[np.isfinite(points).all(axis=1)]
+    if not len(points):
+        return [], {"point_cloud": "slam/point_cloud holds no finite point"}
     return [Track("point_cloud", Modality.MAP, points.astype(np.float32), unit="m", frame="world")], {}

@@ -115,6 +115,25 @@ def test_an_episode_that_takes_no_part_does_not_change_the_hash() -> None:
     assert make_split(refs(8), config, SPEC).hash == make_split(refs(10), config, SPEC).hash
 
 
+def test_only_the_numbers_of_unlisted_episodes_may_be_absent() -> None:
+    robots = [EpisodeRef(f"episode_{i:06d}", (), i) for i in (0, 1, 3)]
+    fold = make_split(robots, SplitConfig(train="0-2", test="3"), SPEC, {"episode_000002"}).folds[0]
+    assert fold.train == ("episode_000000", "episode_000001")
+    with pytest.raises(BadInput, match=r"split.test=3,77: no episode number 77|split.test=77: no episode number 77"):
+        make_split(robots, SplitConfig(train="0-1", test="3,77"), SPEC, {"episode_000002"})
+
+
+@pytest.mark.parametrize(("words", "said"), [({"validation": "9-8"}, "an empty range"), ({"validation": []}, "names no episode")])
+def test_a_role_that_names_nothing_is_refused(words: dict, said: str) -> None:
+    with pytest.raises(BadInput, match=f"split.validation.*{said}"):
+        make_split(refs(), SplitConfig(train="0-3", test="6-7", **words), SPEC)
+
+
+def test_leave_one_session_out_without_validation_trains_on_all_others() -> None:
+    split = make_split(refs(), SplitConfig(kind="leave_one_session_out", validation_share=0.0), SPEC)
+    assert all(len(fold.train) == 6 and not fold.validation for fold in split.folds)
+
+
 def test_a_range_over_ids_that_are_numbers_means_the_ids() -> None:
     labs = [EpisodeRef(str(number), (), rank) for rank, number in enumerate((10, 11, 12, 20))]
     fold = make_split(labs, SplitConfig(train="10-12", test="20"), SPEC).folds[0]

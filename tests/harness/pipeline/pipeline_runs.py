@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -106,20 +107,21 @@ def fitted_and_predicted(plan: Plan) -> None:
             actor.run(block)
 
 
-def scored(ready: Prepared, plan: Plan, quarantined: int = 0) -> dict[str, Any]:
+def scored(ready: Prepared, plan: Plan, quarantined: Sequence[Quarantined] = ()) -> dict[str, Any]:
     """The leaderboard of what the folder holds, as a run ends with it, without costs."""
     written = _begin(ready)
     written.plan = plan
+    written.quarantined += quarantined
     written.write("done")
     found = list(find_bundles(plan.out / "bundles"))
-    return without_cost(score_run(plan.out, plan.out, found, quarantined + len(ready.quarantined)))
+    return without_cost(score_run(plan.out, plan.out, found, len(written.quarantined)))
 
 
 def run_here(ready: Prepared) -> dict[str, Any]:
     """All stages without Ray."""
     plan, quarantined = ingested(ready)
     fitted_and_predicted(plan)
-    return scored(ready, plan, len(quarantined))
+    return scored(ready, plan, quarantined)
 
 
 def row(board: dict[str, Any], branch: str, task: str) -> dict[str, Any]:

@@ -253,6 +253,15 @@ def test_a_task_that_train_does_not_pose_fails_and_does_not_vanish(tmp_path: Pat
     assert row(board, "prior", "imu_to_hand_pose")["coverage"] == 1.0
 
 
+@pytest.mark.parametrize("head", ["ridge", "mlp"])
+def test_a_head_with_nothing_to_fit_fails_its_rows_and_no_other_branch(head: str, tmp_path: Path) -> None:
+    root = write_sessions(tmp_path / "data", 2, 1)
+    write_xperience_episode(root / "s0" / "ep0", FRAMES, cameras=(), caption=None)
+    ready = prepared(root, tmp_path / "run", "split.train=0", "split.test=1", branches=("majority", head), tasks=TASKS[:1])
+    board = run_here(ready)
+    assert row(board, head, "timeline_action")["failures"] == {Status.UNSUPPORTED.value: WINDOWS - 1}
+
+
 def test_a_task_that_no_test_episode_poses_is_vacuous(tmp_path: Path) -> None:
     root = write_sessions(tmp_path / "data")
     for i in (4, 5):
@@ -352,7 +361,7 @@ def test_a_session_that_is_wholly_lost_costs_its_fold_alone(tmp_path: Path) -> N
     plan, quarantined = ingested(ready)
     _check_posed(plan, quarantined)
     fitted_and_predicted(plan)
-    board = scored(ready, plan, len(quarantined))
+    board = scored(ready, plan, quarantined)
     found = row(board, "prior", "timeline_action")
     # Of three folds one tests the lost session, and one would train on it alone: its rows fail.
     assert found["n_clusters"] == 2 and found["coverage"] == 0.5
@@ -382,6 +391,26 @@ def test_a_frozen_split_goes_on_without_an_episode_that_cannot_be_listed(tmp_pat
 # --- a plain table
 
 
+def test_windows_longer_than_every_episode_are_refused(data: Path, tmp_path: Path) -> None:
+    ready = only(data, tmp_path / "run", "split.train=0-3", "split.test=5", "windows.length=500")
+    plan, _ = ingested(ready)
+    with pytest.raises(BadInput, match=f"windows.length=500: the longest episode has {FRAMES} samples"):
+        _check_posed(plan, [])
+
+
+def test_what_was_fetched_again_joins_the_run(tmp_path: Path) -> None:
+    root = damaged(tmp_path, 1)
+    words = ("split.train=0-2", "split.test=4-5")
+    ready = only(root, tmp_path / "run", *words)
+    assert run_here(ready)["split"]["quarantined"] == 1
+    write_xperience_episode(root / "s0" / "ep1", FRAMES, cameras=(), seed=1)
+    again = only(root, tmp_path / "run", *words)
+    assert run_here(again)["split"]["quarantined"] == 0
+    write_xperience_episode(root / "s0" / "ep0", FRAMES, cameras=(), seed=9)
+    with pytest.raises(BadInput, match="another data_hash"):
+        only(root, tmp_path / "run", *words)
+
+
 def test_a_table_needs_no_word_about_windows(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     groups = ["lab/1", "lab/2", "../x", "Höhe 4", "5", "a*b"]
@@ -393,6 +422,8 @@ def test_a_table_needs_no_word_about_windows(tmp_path: Path) -> None:
     words += ["split.kind=leave_one_session_out"]
     ready = prepared(file, tmp_path / "run", *words, branches=("prior", "ridge"))
     assert (ready.plan.spec.length, ready.plan.spec.stride) == (1, 1)
+    # Every other group trains: no group is set aside unless asked for.
+    assert all(len(fold.train) == len(groups) - 1 and not fold.validation for fold in ready.plan.split.folds)
     board = run_here(ready)
     assert [task["id"] for task in board["tasks"]] == ["quality_score"]
     assert set(files(tmp_path / "run" / "targets")) == {

@@ -589,3 +589,31 @@ def test_the_factory_writes_the_same_arrays_for_the_same_seed(tmp_path: Path) ->
     assert not np.array_equal(one["depth/depth"], other["depth/depth"])
     assert xperience_caption(12)["segments"]
     shutil.rmtree(tmp_path / "a")
+
+
+def nothing(values: np.ndarray) -> np.ndarray:
+    return np.full(values.shape, np.nan, np.float32)
+
+
+@pytest.mark.parametrize("name", ["depth/depth", "calibration/cam01/K", "full_body_mocap/keypoints"])
+def test_what_a_recording_must_have_and_holds_no_number_is_a_fault(name: str, tmp_path: Path) -> None:
+    write_xperience_episode(tmp_path / "s" / "ep0", cameras=(), edit=put(name, nothing))
+    with pytest.raises(UnreadableEpisode, match=name.rpartition("/")[2]):
+        read(tmp_path / "s" / "ep0")
+
+
+@pytest.mark.parametrize(("name", "track"), [("full_body_mocap/contacts", "contacts"), ("slam/point_cloud", "point_cloud")])
+def test_what_is_optional_and_holds_no_number_is_lacking(name: str, track: str, tmp_path: Path) -> None:
+    write_xperience_episode(tmp_path / "s" / "ep0", cameras=(), edit=put(name, nothing))
+    episode = read(tmp_path / "s" / "ep0")
+    assert track not in episode.tracks and "no finite" in episode.lacking[track]
+
+
+def test_the_card_says_what_joint_0_of_the_body_is(tmp_path: Path) -> None:
+    written = write_xperience_episode(tmp_path / "s" / "ep0", cameras=())
+    roots = written["full_body_mocap/Ts_world_root"][:, 4:]
+    assert not np.allclose(read(tmp_path / "s" / "ep0").tracks["body"].array()[:, 0], roots)
+    other = replace(CARD, xperience=XperienceOptions(body_root="Ts_world_root"))
+    np.testing.assert_allclose(read(tmp_path / "s" / "ep0", other).tracks["body"].array()[:, 0], roots, atol=1e-6)
+    with pytest.raises(BadInput, match=r"xperience\.body_root='pelvis'"):
+        read(tmp_path / "s" / "ep0", replace(CARD, xperience=XperienceOptions(body_root="pelvis")))
