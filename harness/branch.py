@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any, Literal, Protocol, cast
+from typing import Any, ClassVar, Literal, Protocol, cast
 
 from harness.answers import Predictions, Targets
 from harness.card import suggest
@@ -194,6 +194,8 @@ class Branch(ABC):
     """
 
     card: BranchCard
+    presets: ClassVar[tuple[str, ...]] = ()
+    """Names of the sizes it comes in; empty where there is but one."""
 
     def __init__(self, options: dict[str, Any] | None = None) -> None:
         self.options = options or {}
@@ -220,29 +222,37 @@ def branch_names() -> list[str]:
     return sorted(point.name for point in entry_points(group=ENTRY_POINTS))
 
 
-def make_branch(name: str, options: dict[str, Any] | None = None) -> Branch:
+def make_branch(name: str, options: dict[str, Any] | None = None, preset: str | None = None) -> Branch:
     """A branch by its id, or by `module:Class` for one that is not registered.
+
+    Args:
+        name: Branch id.
+        options: Its own options.
+        preset: Of all branches that have presets and whose options name none.
 
     Raises:
         BadInput: No such branch.
     """
     head, _, inner = name.partition("@")
-    if "." in head and ":" in head:
-        module, _, attribute = head.partition(":")
-        try:
-            cls = getattr(import_module(module), attribute)
-        except (ImportError, AttributeError) as error:
-            raise BadInput(f"branch {name!r} cannot be imported ({error}); give package.module:Class") from error
-        return cast(Branch, cls(options))
-    points: dict[str, EntryPoint] = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
-    if head not in points:
-        raise BadInput(f"branch {name!r} is not known{suggest(head, sorted(points))}")
-    try:
-        cls = points[head].load()
-    except (ImportError, AttributeError) as error:
-        raise BadInput(f"branch {name!r} ({points[head].value}) cannot be imported: {error}; install what it needs") from error
+    cls = _branch_class(head)
     if inner:  # `ridge@policy:act`: a head on another branch's embedding
         if not hasattr(cls, "on_embedding"):
             raise BadInput(f"branch {name!r}: {head} is no head, so it cannot stand on the embedding of {inner}")
-        return cast(Branch, cls.on_embedding(make_branch(inner), options))
-    return cast(Branch, cls(options))
+        return cast(Branch, cls.on_embedding(make_branch(inner, None, preset), options))
+    return cls({"preset": preset, **(options or {})} if preset and cls.presets else options)
+
+
+def _branch_class(name: str) -> type[Branch]:
+    if "." in name and ":" in name:
+        module, _, attribute = name.partition(":")
+        try:
+            return cast(type[Branch], getattr(import_module(module), attribute))
+        except (ImportError, AttributeError) as error:
+            raise BadInput(f"branch {name!r} cannot be imported ({error}); give package.module:Class") from error
+    points: dict[str, EntryPoint] = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
+    if name not in points:
+        raise BadInput(f"branch {name!r} is not known{suggest(name, sorted(points))}")
+    try:
+        return cast(type[Branch], points[name].load())
+    except (ImportError, AttributeError) as error:
+        raise BadInput(f"branch {name!r} ({points[name].value}) cannot be imported: {error}; install what it needs") from error

@@ -88,6 +88,7 @@ class RunConfig:
         xperience: Overrides of the card's options for the Xperience-10M format.
         threads: Threads per actor; fixed, because the order of a sum may depend on it.
         block_samples: Samples per bundle part: what a kill loses at most, per branch.
+        preset: Size of the branches that come in several: `tiny` for two CPU cores, `real` as published.
         branch: Options per branch: `branch.mlp.epochs=80`.
     """
 
@@ -102,6 +103,7 @@ class RunConfig:
     xperience: XperienceOptions = field(default_factory=XperienceOptions)
     threads: int = 1
     block_samples: int = 4096
+    preset: str = "tiny"
     branch: dict[str, Any] = field(default_factory=dict)
 
 

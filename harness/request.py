@@ -283,5 +283,6 @@ def frozen(plan: Plan, data: str) -> dict[str, Any]:
         # Parts are named by their first sample, and the last bit of a sum may depend on the threads.
         "block_samples": plan.config.block_samples,
         "threads": plan.config.threads,
+        "preset": plan.config.preset,
         "seeds": list(plan.config.seeds),
     }

@@ -22,8 +22,8 @@ PROJECTED_WIDTH = NINE + 2 * (NINE + 1)
 SIDES = ("right", "left")
 ANSWER_WIDTH = WIDTH + len(SIDES)
 """Of what a task asks for: the 57 numbers, then the distance of thumb tip and index tip of each side."""
-RANKED = (*range(2 * NINE), *range(NINE + HAND, 2 * NINE + HAND), WIDTH, WIDTH + 1)
-"""Columns of an answer that are the projection's: camera, right wrist, left wrist, right and left distance."""
+RANKED = (*range(2 * NINE), WIDTH, *range(NINE + HAND, 2 * NINE + HAND), WIDTH + 1)
+"""Columns of an answer that are the projection's, in its order: camera, right wrist and distance, left wrist and distance."""
 
 
 @dataclass(frozen=True)

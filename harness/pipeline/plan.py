@@ -57,7 +57,7 @@ class Plan:
 
     def make_branch(self, name: str) -> Branch:
         """A branch with the run's options for it."""
-        return make_branch(name, self.config.branch.get(name))
+        return make_branch(name, self.config.branch.get(name), self.config.preset)
 
     def seeds(self, branch: str) -> list[int]:
         """A branch that fits nothing and a privileged row run once; the others once per seed."""

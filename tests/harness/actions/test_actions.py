@@ -11,9 +11,11 @@ from harness.actions.hand_pose import (
     FULL,
     PROJECTED,
     PROJECTED_WIDTH,
+    RANKED,
     SIDES,
     TIPS,
     WIDTH,
+    answer_of,
     encode,
     lift,
     project,
@@ -151,6 +153,7 @@ def test_the_projection_keeps_what_it_says_and_lifting_keeps_the_projection(seed
         tips = action[:, FULL.tips[side]].reshape(4, 5, 3)
         np.testing.assert_allclose(short[:, PROJECTED.grasp[side]][:, 0], np.linalg.norm(tips[:, 0] - tips[:, 1], axis=1))
     np.testing.assert_allclose(lift(short, action), action, atol=1e-12)
+    np.testing.assert_array_equal(answer_of(action)[:, RANKED], short)
     other = np.abs(rng.normal(size=(4, PROJECTED_WIDTH)))
     np.testing.assert_allclose(project(lift(other, action)), other, atol=1e-12)
     np.testing.assert_allclose(project(lift(other, np.zeros(WIDTH))), other, atol=1e-12)
