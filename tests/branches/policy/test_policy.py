@@ -20,7 +20,9 @@ from harness.tasks import get_task
 from harness.window import TrackWindow, View
 
 SIZE, HORIZON, N = 32, 4, 48
-OPTIONS = replace(ACTOptions(), image_size=SIZE, steps=60, batch_size=16, width=32, heads=2, feedforward=64, evaluate_every=20)
+OPTIONS = replace(
+    ACTOptions(), image_size=SIZE, steps=16, batch_size=16, width=32, heads=2, feedforward=64, evaluate_every=8, warmup=4
+)
 
 
 def windows(folder, seed: int, mask=None) -> Windows:
@@ -54,10 +56,10 @@ def errors(policy, scales: Scales, rows: Windows) -> np.ndarray:
 
 
 def test_it_learns_what_image_and_state_say(tmp_path):
-    policy, scales, checks, said = trained(tmp_path, replace(OPTIONS, steps=150, learning_rate=1e-3))
+    policy, scales, checks, said = trained(tmp_path, replace(OPTIONS, steps=96, learning_rate=1e-3))
     spread = np.abs(checks.read(np.arange(N))["actions"]).mean(axis=(0, 1))
     assert (errors(policy, scales, checks) < 0.5 * spread).all()
-    assert said.steps == 150 and said.best_step in range(20, 151) and said.validation_loss is not None
+    assert said.steps == 96 and said.best_step in range(8, 97) and said.validation_loss is not None
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_one_others(tmp_path):
