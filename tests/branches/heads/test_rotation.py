@@ -10,10 +10,10 @@ from hypothesis.extra.numpy import arrays
 from sklearn.linear_model import Ridge as Reference
 
 from branches.heads import rotation as rotation_module
-from branches.heads import rows as rows_module
 from branches.heads.ridge import factorise, ridge_problem
 from branches.heads.rotation import fit_rotation
 from branches.heads.scaler import ScaledRows, balance, column_moments, fit_scaler
+from harness import row_file as rows_module
 from harness.row_file import RowFile
 
 
