@@ -5,6 +5,8 @@ import shutil
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
+from threadpoolctl import threadpool_limits
+
 from harness.demo.mute import silenced
 from harness.demo.take import Order, write_episode
 from harness.errors import BadInput
@@ -69,7 +71,9 @@ def _make(order: Order) -> Path:
     if partial.exists():
         shutil.rmtree(partial)
     partial.mkdir(parents=True)
-    write_episode(order, partial)
+    # One thread each: several processes with a thread per core wait for each other, and sums depend on the number of threads.
+    with threadpool_limits(1):
+        write_episode(order, partial)
     if order.folder.exists():
         shutil.rmtree(order.folder)
     partial.rename(order.folder)
