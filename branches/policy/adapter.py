@@ -74,13 +74,13 @@ class PolicyBranch(Branch):
         from branches.policy.training import deterministic  # noqa: PLC0415
         from branches.policy.training import train as train_policy  # noqa: PLC0415
 
-        needs, size, horizon = self.needs(task), self.config.image_size, _horizon(task)
+        needs, horizon = self.needs(task), _horizon(task)
         cameras = choose_cameras(train, task, needs, self.config.max_cameras)
         if not cameras:
             raise BadInput(f"{self.card.name}: no training episode has a camera that fits {self.config.cameras!r}; leave it out")
         with tempfile.TemporaryDirectory(dir=context.out, prefix="scratch-") as scratch:
             both = [
-                gather(role, task, needs, cameras, size, horizon, self.projected, Path(scratch) / name)
+                gather(role, task, needs, cameras, self.config, self.projected, Path(scratch) / name)
                 for name, role in (("train", train), ("validation", validation))
             ]
             windows, checks = both
@@ -96,7 +96,13 @@ class PolicyBranch(Branch):
         folder.mkdir()
         state = {name: tensor.detach().cpu().contiguous() for name, tensor in policy.module.state_dict().items()}
         save_file(state, folder / "policy.safetensors")
-        body = {"cameras": cameras, "horizon": horizon, "width": windows.space.width, "scales": scales.to_json()}
+        body = {
+            "relative": self.config.relative,
+            "cameras": cameras,
+            "horizon": horizon,
+            "width": windows.space.width,
+            "scales": scales.to_json(),
+        }
         (folder / "policy.json").write_text(json.dumps(body))
         said = {"cameras": list(cameras), "windows": len(windows), "left_out": windows.left_out, **vars(trained)}
         said["episodes"] = {"train": windows.episodes, "validation": checks.episodes if checks else []}
@@ -137,7 +143,7 @@ class _Loaded:
         from harness.tasks import get_task  # noqa: PLC0415
 
         body = json.loads((folder / "policy.json").read_text())
-        self.task = get_task(task_id)
+        self.task, self.relative = get_task(task_id), bool(body["relative"])
         self.cameras, self.size = tuple(body["cameras"]), branch.config.image_size
         self.scales: Scales = Scales.from_json(body["scales"])
         self.space: Space = space_of(self.task, _answer_width(self.task, body["width"]), projected=branch.projected)
@@ -160,7 +166,10 @@ class _Loaded:
             rows: dict[str, NDArray] = {"frames": frames[part], "states": states[part]}
             found = self.policy.chunk(to_batch(rows, self.scales, device), batch.seeds[part])
             chunks.append(self.scales.action.physical(found.to(torch.float64).cpu().numpy()))
-        answers = self.space.answer(self.task, view, np.concatenate(chunks)).reshape(len(batch), -1)
+        actions = np.concatenate(chunks)
+        if self.relative:
+            actions += self.space.last(self.task, view)[:, None]
+        answers = self.space.answer(self.task, view, actions).reshape(len(batch), -1)
         status = np.where(ok, all_ok(len(batch)), Status.UNSUPPORTED.value)
         return Predictions(status, values=np.where(ok[:, None], answers, np.nan).astype(np.float32))
 

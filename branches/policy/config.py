@@ -18,6 +18,8 @@ class PolicyOptions:
         preset: `tiny` trains on two CPU cores in minutes; `real` has the published shape.
         cameras: Shell pattern of the cameras that are decoded for it.
         max_cameras: So many of the cameras that every training episode has are looked at, in the order of their names.
+        relative: True: the network is asked for the difference to the action observed last, number by number, and the answer is
+            their sum (so an answer of zeros is persistence); False: for the action itself.
         image_size: Height and width of a frame, pixels.
         steps: Optimiser steps.
         batch_size: Windows per step.
@@ -32,6 +34,7 @@ class PolicyOptions:
     preset: str = "tiny"
     cameras: str = "*"
     max_cameras: int = 1
+    relative: bool = True
     image_size: int = 64
     steps: int = 300
     batch_size: int = 16

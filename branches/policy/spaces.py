@@ -32,6 +32,10 @@ class Space(ABC):
         """(B, S) what the body is known to do at t0, physical units; (B,) False where a policy cannot be asked."""
 
     @abstractmethod
+    def last(self, task: Task, view: View) -> NDArray[np.float64]:
+        """(B, width) the action observed last, 0 where none was."""
+
+    @abstractmethod
     def actions(self, values: NDArray, mask: BoolArray) -> tuple[NDArray[np.float32], BoolArray]:
         """(n, H, D) targets and their mask -> (n, H, width) actions and theirs."""
 
@@ -57,6 +61,10 @@ class CommandSpace(Space):
             return np.where(known[:, None], values, 0.0).astype(np.float32), known
         held, measured = hold_last(*task.history(view))
         return held.astype(np.float32), np.asarray(measured.all(axis=1), bool)
+
+    def last(self, task: Task, view: View) -> NDArray[np.float64]:
+        """The last command before t0."""
+        return np.asarray(hold_last(*task.history(view))[0], np.float64)
 
     def actions(self, values: NDArray, mask: BoolArray) -> tuple[NDArray[np.float32], BoolArray]:
         """Unchanged."""
@@ -88,6 +96,10 @@ class HandSpace(Space):
         grasps = [measured[:, WIDTH + i] for i in range(len(SIDES))]
         seen = np.stack(grasps, axis=1)
         return np.concatenate([held[:, self.columns], seen], axis=1).astype(np.float32), measured[:, 0] & seen.any(axis=1)
+
+    def last(self, task: Task, view: View) -> NDArray[np.float64]:
+        """The pose observed last; the sum of six numbers is made a rotation again when it is read (`from_six`)."""
+        return np.asarray(hold_last(*task.history(view))[0][:, self.columns], np.float64)
 
     def actions(self, values: NDArray, mask: BoolArray) -> tuple[NDArray[np.float32], BoolArray]:
         """The columns of the space."""

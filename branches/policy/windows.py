@@ -8,11 +8,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from branches.policy.config import PolicyOptions
 from branches.policy.spaces import Space, space_of
 from harness.branch import EpisodeBatch, Needs, TrainingSet
 from harness.episode import BoolArray
 from harness.row_file import RowFile
 from harness.tasks.base import Task
+from harness.tasks.horizon import HorizonTask
 from harness.window import ObservedBatch, View
 
 FRAMES = "frames/"
@@ -48,6 +50,7 @@ class Windows:
         horizon: Steps of a chunk.
         frames: (n, cameras * size * size * 3) uint8.
         states: (n, S) float32, physical units.
+        relative: True where actions are differences to the one observed last.
         actions: (n, H * width) float32, physical units, 0 where not measured.
         masks: (n, H * width) uint8.
         episodes: Ids they come from.
@@ -58,6 +61,7 @@ class Windows:
     cameras: tuple[str, ...]
     size: int
     horizon: int
+    relative: bool
     frames: RowFile
     states: RowFile
     actions: RowFile
@@ -82,6 +86,8 @@ class Windows:
         mask = np.ones(targets.values.shape, bool) if targets.mask is None else targets.mask
         steps = (n, self.horizon, targets.values.shape[1] // self.horizon)
         actions, measured = self.space.actions(targets.values.reshape(steps), mask.reshape(steps))
+        if self.relative:
+            actions = (actions - self.space.last(task, view)[:, None]).astype(np.float32)
         self.frames.append(frames[keep].reshape(keep.sum(), -1))
         self.states.append(state[keep])
         self.actions.append(np.where(measured, actions, 0.0)[keep].reshape(keep.sum(), -1))
@@ -108,22 +114,27 @@ def choose_cameras(training: TrainingSet, task: Task, needs: Needs, most: int) -
 
 
 def gather(
-    training: TrainingSet, task: Task, needs: Needs, cameras: tuple[str, ...], size: int, horizon: int, projected: bool, out: Path
+    training: TrainingSet, task: Task, needs: Needs, cameras: tuple[str, ...], options: PolicyOptions, projected: bool, out: Path
 ) -> Windows | None:
     """The windows of a training set, written to a folder; None where it has no sample of the task."""
+    assert isinstance(task, HorizonTask)
     out.mkdir(parents=True)
     windows: Windows | None = None
     for batch in training.batches(task, needs):
         assert batch.targets.values is not None
         if windows is None:
-            space = space_of(task, batch.targets.values.shape[1] // horizon, projected=projected)
-            files = (
-                RowFile(out / "frames", np.uint8),
-                RowFile(out / "states"),
-                RowFile(out / "actions"),
-                RowFile(out / "masks", np.uint8),
+            space = space_of(task, batch.targets.values.shape[1] // task.horizon, projected=projected)
+            windows = Windows(
+                space,
+                cameras,
+                options.image_size,
+                task.horizon,
+                options.relative,
+                frames=RowFile(out / "frames", np.uint8),
+                states=RowFile(out / "states"),
+                actions=RowFile(out / "actions"),
+                masks=RowFile(out / "masks", np.uint8),
             )
-            windows = Windows(space, cameras, size, horizon, *files)
         windows.add(task, batch)
     return windows
 

@@ -37,7 +37,7 @@ def windows(folder, seed: int, mask=None) -> Windows:
     masks = np.ones(actions.shape, bool) if mask is None else np.broadcast_to(mask, actions.shape)
     for file, rows in zip(files, (frames, state, np.where(masks, actions, 0), masks), strict=True):
         file.append(rows.reshape(N, -1))
-    return Windows(CommandSpace(2), ("frames/cam",), SIZE, HORIZON, *files, episodes=["a"])
+    return Windows(CommandSpace(2), ("frames/cam",), SIZE, HORIZON, False, *files, episodes=["a"])
 
 
 def trained(folder, options=OPTIONS, seed: int = 0, mask=None):
