@@ -39,3 +39,22 @@ def test_the_table_says_what_a_user_of_the_robot_computes(shared_data: Path, tmp
         assert sum(detail["per_horizon"].values()) / 16 == pytest.approx(detail["mae"])
     assert row(found, "oracle", "action_chunk")["value"] == 0.0
     assert row(found, "ridge", "action_chunk")["value"] < row(found, "prior", "action_chunk")["value"]
+
+
+def test_a_policy_answers_where_there_is_a_camera_and_fails_where_there_is_none(shared_data: Path, tmp_path: Path) -> None:
+    words = (
+        "split.train=59",
+        "split.validation=63",
+        "split.test=0,31",
+        "branch.policy:act.steps=2",
+        "windows.max_per_episode=12",
+    )
+    branches = ("persistence", "policy:act")
+    ready = prepared(shared_data / "g1_inspire_v21", tmp_path / "run", *words, branches=branches, tasks=("action_chunk",))
+    found = run_here(ready)
+    act, floor = row(found, "policy:act", "action_chunk"), row(found, "persistence", "action_chunk")
+    assert act["failures"] == {"unsupported": act["n_samples"] // 2} and act["coverage"] == 0.5  # episode 0 has no video
+    per_episode = act["detail"]["per_episode"]
+    # What it cannot answer costs it as much as persistence, and is not invented.
+    assert per_episode["episode_000000"] == pytest.approx(floor["detail"]["per_episode"]["episode_000000"])
+    assert act["value"] > 0 and floor["coverage"] == 1.0
