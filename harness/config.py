@@ -140,6 +140,23 @@ def load_config(file: Path | None, words: list[str]) -> tuple[RunConfig, DictCon
     return config, passed
 
 
+def branch_options[T](cls: type[T], options: dict[str, Any], branch: str, preset: dict[str, Any] | None = None) -> T:
+    """A branch's own options as its config class: defaults, then the preset, then what was passed.
+
+    Raises:
+        BadInput: An unknown key (with a suggestion) or a wrong type.
+    """
+    structured = OmegaConf.structured(cls)
+    try:
+        parsed = OmegaConf.to_object(OmegaConf.merge(structured, preset or {}, options))
+    except ConfigKeyError as error:
+        raise BadInput(f"unknown option {branch}.{error.key}{suggest(str(error.key), sorted(structured))}") from error
+    except OmegaConfBaseException as error:
+        raise BadInput(f"{branch}.{error.full_key}: {first_line(error)}") from error
+    assert isinstance(parsed, cls)
+    return parsed
+
+
 def quote_ranges(word: str) -> str:
     """`split.train=0-49,52` as a string: YAML would read `0,52` as nothing it knows and `2020-01-01` as a date."""
     key, _, value = word.partition("=")

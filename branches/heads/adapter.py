@@ -11,13 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from branches.heads.config import InputOptions, MLPOptions, RidgeOptions, parse_options
+from branches.heads.config import InputOptions, MLPOptions, RidgeOptions
 from branches.heads.gather import Table, gather
 from branches.heads.heads import HeadPredictor, HeadWriter
 from branches.heads.inputs import Embed, InputMaker
 from branches.heads.linear import LinearFitter
 from branches.heads.prepare import FittedHead, Prepared, prepare
 from harness.branch import Artifact, Branch, BranchCard, FitContext, Needs, Predictor, Route, TrainingSet
+from harness.config import branch_options
 from harness.errors import BadInput
 from harness.tasks.base import Task
 from harness.window import ObservedBatch
@@ -182,7 +183,7 @@ class Ridge(_HeadBranch):
 
     def __init__(self, options: dict[str, Any] | None = None, inner: Branch | None = None) -> None:
         super().__init__(options, inner)
-        self.config: RidgeOptions = parse_options(RidgeOptions, self.options, "ridge")
+        self.config: RidgeOptions = branch_options(RidgeOptions, self.options, "ridge")
 
     def _fit_heads(
         self, job: _Job, tasks: tuple[Task, ...], table: Table, prepared: dict[str, Prepared], scratch: Path
@@ -202,7 +203,7 @@ class MLP(_HeadBranch):
 
     def __init__(self, options: dict[str, Any] | None = None, inner: Branch | None = None) -> None:
         super().__init__(options, inner)
-        self.config: MLPOptions = parse_options(MLPOptions, self.options, "mlp")
+        self.config: MLPOptions = branch_options(MLPOptions, self.options, "mlp")
         if self.config.workers > 1:
             self.card = replace(self.card, fit_cpus=0.0)
 

@@ -1,13 +1,6 @@
 """Options of the heads."""
 
 from dataclasses import dataclass
-from typing import Any
-
-from omegaconf import OmegaConf
-from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
-
-from harness.card import first_line, suggest
-from harness.errors import BadInput
 
 
 @dataclass
@@ -75,20 +68,3 @@ class MLPOptions(InputOptions):
     patience: int = 10
     fixed_epochs: int | None = None
     workers: int = 1
-
-
-def parse_options[T: InputOptions](cls: type[T], options: dict[str, Any], branch: str) -> T:
-    """The options of a branch as its config class.
-
-    Raises:
-        BadInput: An unknown key or a wrong type.
-    """
-    structured = OmegaConf.structured(cls)
-    try:
-        parsed = OmegaConf.to_object(OmegaConf.merge(structured, options))
-    except ConfigKeyError as error:
-        raise BadInput(f"unknown option {branch}.{error.key}{suggest(str(error.key), sorted(structured))}") from error
-    except OmegaConfBaseException as error:
-        raise BadInput(f"{branch}.{error.full_key}: {first_line(error)}") from error
-    assert isinstance(parsed, cls)
-    return parsed

@@ -3,10 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-from omegaconf import OmegaConf
-from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
-
-from harness.card import first_line, suggest
+from harness.card import suggest
+from harness.config import branch_options
 from harness.errors import BadInput
 
 
@@ -98,15 +96,7 @@ def parse_options[T: PolicyOptions](cls: type[T], options: dict[str, Any], branc
     Raises:
         BadInput: An unknown preset or key, or a wrong type.
     """
-    structured = OmegaConf.structured(cls)
-    preset = str(options.get("preset", structured.preset))
+    preset = str(options.get("preset", cls.preset))
     if preset not in PRESETS[cls]:
         raise BadInput(f"branch.{branch}.preset={preset!r} is not known{suggest(preset, list(PRESETS[cls]))}")
-    try:
-        parsed = OmegaConf.to_object(OmegaConf.merge(structured, PRESETS[cls][preset], options))
-    except ConfigKeyError as error:
-        raise BadInput(f"unknown option {branch}.{error.key}{suggest(str(error.key), sorted(structured))}") from error
-    except OmegaConfBaseException as error:
-        raise BadInput(f"{branch}.{error.full_key}: {first_line(error)}") from error
-    assert isinstance(parsed, cls)
-    return parsed
+    return branch_options(cls, options, branch, PRESETS[cls][preset])
