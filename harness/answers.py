@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.boundaries import Boundaries
 from harness.episode import BoolArray
 
 AnswerKind = Literal["label", "label_set", "vector", "retrieval"]
@@ -49,6 +50,7 @@ class Targets:
         mask: (n, D) True where `values` is measured; None = everywhere in valid rows.
         reference: (n, D) float32, persistence for continuous futures; None where train statistics are the reference.
         item: (n,) int32 (retrieval tasks): rows with equal items are the same content, so each is a hit for the other.
+        boundaries: The changes of action around each row (`transition_detection`); None elsewhere, and where they are not known.
     """
 
     valid: BoolArray
@@ -59,6 +61,7 @@ class Targets:
     mask: BoolArray | None = None
     reference: NDArray[np.float32] | None = None
     item: NDArray[np.int32] | None = None
+    boundaries: Boundaries | None = None
 
     def __len__(self) -> int:
         return len(self.valid)
@@ -66,7 +69,8 @@ class Targets:
     def take(self, index: NDArray) -> "Targets":
         """The rows at `index`."""
         rows: dict[str, Any] = {k: _rows(getattr(self, k), index) for k in _TARGET_ARRAYS}
-        return replace(self, **rows)
+        boundaries = None if self.boundaries is None else self.boundaries.take(index)
+        return replace(self, boundaries=boundaries, **rows)
 
 
 @dataclass(frozen=True, eq=False)

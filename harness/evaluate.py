@@ -303,7 +303,7 @@ def _on_classes(targets: Targets, classes: tuple[str, ...]) -> Targets:
     labels = None if targets.labels is None else recode(targets.labels, targets.vocabulary, classes)
     sets = None if targets.label_sets is None else recode_sets(targets.label_sets, targets.vocabulary, classes)
     vocabulary = classes if targets.labels is not None or targets.label_sets is not None else ()
-    return Targets(targets.valid, labels, sets, vocabulary, targets.values, targets.mask, targets.reference, targets.item)
+    return replace(targets, labels=labels, label_sets=sets, vocabulary=vocabulary)
 
 
 def _width(truth: Targets) -> int:

@@ -11,10 +11,12 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from harness.answers import STATUS_DTYPE, AnswerKind, Predictions, Status, Targets, recode, recode_sets
+from harness.boundaries import Boundaries
 from harness.window import SampleKind, Samples
 
 _WORD = pa.dictionary(pa.int32(), pa.string())
 _NUMBERS = pa.list_(pa.float32())
+_TIMES = pa.list_(pa.float64())
 
 TARGET_SCHEMA = pa.schema(
     [
@@ -30,6 +32,9 @@ TARGET_SCHEMA = pa.schema(
         ("mask", pa.list_(pa.bool_())),
         ("reference", _NUMBERS),
         ("item", pa.int32()),
+        ("centre", pa.float64()),
+        ("near", _TIMES),
+        ("unreached", pa.int32()),
     ]
 )
 
@@ -99,6 +104,7 @@ def _constant(word: str, n: int) -> pa.Array:
 def targets_table(task: str, samples: Samples, targets: Targets) -> pa.Table:
     """The targets of one task in one episode."""
     n = len(samples)
+    about = targets.boundaries
     columns = [
         _constant(task, n),
         pa.array(samples.ids.tolist(), pa.string()),
@@ -112,6 +118,9 @@ def targets_table(task: str, samples: Samples, targets: Targets) -> pa.Table:
         _list_column(targets.mask, n, pa.list_(pa.bool_())),
         _list_column(targets.reference, n, _NUMBERS),
         pa.nulls(n, pa.int32()) if targets.item is None else pa.array(targets.item, pa.int32()),
+        pa.nulls(n, pa.float64()) if about is None else pa.array(about.centre, pa.float64()),
+        _list_column(None if about is None else about.near, n, _TIMES),
+        pa.nulls(n, pa.int32()) if about is None else pa.array(about.unreached, pa.int32()),
     ]
     return pa.Table.from_arrays(columns, schema=TARGET_SCHEMA)
 
@@ -202,6 +211,14 @@ def _matrix(table: pa.Table, name: str) -> NDArray | None:
     return out
 
 
+def _boundaries(table: pa.Table) -> Boundaries | None:
+    """None for other tasks, and in files from before they had these columns."""
+    if "near" not in table.column_names or (near := _matrix(table, "near")) is None:
+        return None
+    centre, unreached = (_combined(table, name).to_numpy(zero_copy_only=False) for name in ("centre", "unreached"))
+    return Boundaries(centre, near, unreached)
+
+
 def read_samples(table: pa.Table, kind: SampleKind, length: int) -> Samples:
     """The samples of one task's slice of a targets file."""
     episode = _combined(table, "episode").to_pylist()[0]
@@ -236,6 +253,7 @@ def read_targets(table: pa.Table, kind: AnswerKind) -> Targets:
         mask=None if mask is None else mask.astype(bool),
         reference=_matrix(table, "reference"),
         item=None if item.null_count == len(item) else item.to_numpy(zero_copy_only=False).astype(np.int32),
+        boundaries=_boundaries(table),
     )
 
 

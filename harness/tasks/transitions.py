@@ -1,9 +1,12 @@
 """Tasks about when the action changes."""
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.answers import Targets
+from harness.boundaries import TRANSITION, boundaries_of
 from harness.episode import Episode
 from harness.tasks.frames import label_changes
 from harness.tasks.horizon import HorizonTask
@@ -18,9 +21,11 @@ class TransitionDetection(LabelTask):
     """Task 3: whether the action changes within 10 samples of the window's centre, `start + (length - 1) // 2`.
 
     A change stands on the first frame of the new label (see `label_changes` for gaps). Valid where the centre is labelled.
+    Targets carry the times of the changes, for boundary-F1.
     """
 
     id = "transition_detection"
+    metric = "harness.metrics.boundary_f1:BoundaryF1"
     title = "Does the action change around the window's centre?"
     mechanism = "hands slow down, let go and turn to another object between two actions"
     requires = ("action",)
@@ -29,14 +34,28 @@ class TransitionDetection(LabelTask):
         """What the tolerance leaves of the second half of the window."""
         return max(0, (spec.length - 1) // 2 + TOLERANCE - (spec.length - 1))
 
+    def targets(self, episode: Episode, samples: Samples, spec: WindowSpec) -> Targets:
+        """The label of every sample, and which changes are near it."""
+        labelled = super().targets(episode, samples, spec)
+        if not self.poses(tuple(episode.tracks)):
+            return labelled
+        changes = label_changes(frame_codes(episode.tracks["action"], episode.timeline))
+        found = boundaries_of(episode.timeline, changes, _centre(samples), labelled.valid, TOLERANCE)
+        return replace(labelled, boundaries=found)
+
     def codes(self, episode: Episode, samples: Samples) -> tuple[NDArray[np.int32], tuple[str, ...]]:
         """0 steady, 1 transition."""
         frames = frame_codes(episode.tracks["action"], episode.timeline)
         changes = label_changes(frames)
-        centre = samples.starts[:, 0] + (samples.length - 1) // 2
+        centre = _centre(samples)
         upto = np.searchsorted(changes, centre + TOLERANCE, side="right")
         near = upto > np.searchsorted(changes, centre - TOLERANCE, side="left")
-        return np.where(frames[centre] >= 0, near, -1).astype(np.int32), ("steady", "transition")
+        return np.where(frames[centre] >= 0, near, -1).astype(np.int32), ("steady", TRANSITION)
+
+
+def _centre(samples: Samples) -> NDArray[np.int64]:
+    centre: NDArray[np.int64] = samples.starts[:, 0] + (samples.length - 1) // 2
+    return centre
 
 
 class TimeToTransition(HorizonTask):

@@ -9,9 +9,11 @@ import pytest
 
 from harness.answers import Predictions, Status, Targets, all_ok
 from harness.bundle import Bundle
+from harness.episode import Episode, Modality, Track
 from harness.errors import BadInput
 from harness.evaluate import Held, evaluate
 from harness.leaderboard import build, evidence_grade
+from harness.metrics.boundary_f1 import boundary_counts
 from harness.record import EpisodeRecord
 from harness.splits import Fold, Split
 from harness.tables import predictions_table, targets_table, write_atomically
@@ -22,6 +24,7 @@ SPEC = WindowSpec(length=4, stride=4)
 TASK = get_task("timeline_action")
 EPISODES = {"a": [0, 0, 1, 1], "b": [0, 1, 1, -1], "c": [1, 1, 0, 0], "train": [0, 0, 0, 1]}
 WORDS = ("pour", "stir")
+FOLDS = (Fold(0, ("train",), (), ("a", "b", "c")),)
 
 
 def samples(episode: str):
@@ -37,9 +40,8 @@ def held(tmp_path: Path) -> Held:
         write_atomically(
             [targets_table(TASK.id, samples(episode), targets)], tmp_path / f"{episode}.parquet", record.to_metadata()
         )
-    fold = Fold(0, ("train",), (), ("a", "b", "c"))
     clusters = {e: e for e in EPISODES}
-    split = Split("explicit", "episode", clusters, dict.fromkeys(EPISODES), (fold,))
+    split = Split("explicit", "episode", clusters, dict.fromkeys(EPISODES), FOLDS)
     return Held(tmp_path, split, (TASK,), SPEC)
 
 
@@ -103,6 +105,42 @@ def test_the_order_of_rows_and_parts_changes_nothing(held: Held, tmp_path: Path)
             write_atomically([part], folder / f"part-{episode}-{start:07d}.parquet")
     other = row_of(held, made)
     assert {k: v for k, v in one.items() if k != "cost"} == {k: v for k, v in other.items() if k != "cost"}
+
+
+def test_boundaries_are_matched_over_all_parts_of_an_episode(tmp_path: Path) -> None:
+    # 100 frames a recording, centres at 9, 14, ... 89. One bundle in one part per recording, one in parts of five rows.
+    task, spec, rng = get_task("transition_detection"), WindowSpec(), np.random.default_rng(0)
+    held = Held(tmp_path, Split("explicit", "episode", {e: e for e in EPISODES}, dict.fromkeys(EPISODES), FOLDS), (task,), spec)
+    whole, parts = (Bundle(tmp_path / n, n, "test", 0, 0, held.split.hash, {task.id: "native"}, {}) for n in ("whole", "parts"))
+    for made in (whole, parts):
+        made.folder.mkdir()
+        made.save()
+    expected = np.zeros(4)
+    for episode in EPISODES:
+        rows, targets = _transitions(episode, spec)
+        record = EpisodeRecord(episode, "key", 100, {}, {}, {}, {}, [task.id])
+        write_atomically([targets_table(task.id, rows, targets)], held.file(episode), record.to_metadata())
+        codes = rng.integers(0, 2, len(rows)).astype(np.int32)
+        answers = Predictions(all_ok(len(rows)), labels=codes, vocabulary=("steady", "transition"))
+        expected += boundary_counts(targets, answers) if episode != "train" else 0.0
+        for made, size in ((whole, 100), (parts, 5)):
+            for first in range(0, len(rows), size):
+                index = np.arange(first, min(first + size, len(rows)))
+                part = predictions_table(task.id, rows.take(index), answers.take(index), 0, 0, 0)
+                write_atomically([part], made.folder / f"part-{episode}-{first:07d}.parquet")
+    one, other = build(evaluate(held, [whole, parts]), "held_out")["rows"]
+    assert one["detail"] == other["detail"]
+    assert one["detail"]["true_boundaries"] == expected[2] == 6
+    assert one["detail"]["boundary_f1"] == pytest.approx(2 * expected[0] / (expected[1] + expected[2]))
+
+
+def _transitions(episode: str, spec: WindowSpec):
+    codes = np.repeat([0, 1, 0, -1], [30, 40, 25, 5]).astype(np.int32)
+    clock = np.arange(100) / 20
+    action = Track("action", Modality.LANGUAGE, codes, clock, codes >= 0, categories=WORDS)
+    recording = Episode(episode, "clock", {"clock": Track("clock", Modality.STATE, np.zeros((100, 1)), clock), "action": action})
+    rows = make_samples("window", episode, clock, spec)
+    return rows, get_task("transition_detection").targets(recording, rows, spec)
 
 
 def test_a_word_nobody_knows_is_wrong_and_not_a_crash(held: Held, tmp_path: Path) -> None:

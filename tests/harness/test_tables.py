@@ -1,5 +1,6 @@
 """Targets and predictions survive the way through Parquet."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.answers import Predictions, Status, Targets, all_ok, recode, recode_sets
+from harness.boundaries import Boundaries
 from harness.tables import (
     by_task,
     predictions_table,
@@ -52,6 +54,24 @@ def test_targets_round_trip(tmp_path: Path) -> None:
     for name in ("values", "mask", "reference"):
         assert (getattr(got, name) == getattr(vectors, name)).all(), name
     assert dict(by_task(path, ["v"])).keys() == {"v"}
+
+
+@pytest.mark.parametrize("near", [np.zeros((5, 0)), np.array([[0.1, 0.3], [0.1, np.nan], *[[np.nan, np.nan]] * 3])])
+def test_boundaries_round_trip_and_older_files_have_none(tmp_path: Path, near: np.ndarray) -> None:
+    rows, labels = samples(), np.zeros(5, np.int32)
+    about = Boundaries(np.arange(5) / 3, near, np.arange(5, dtype=np.int32))
+    targets = Targets(np.ones(5, bool), labels=labels, vocabulary=("a",), boundaries=about)
+    write_atomically(
+        [targets_table("t", rows, targets), targets_table("u", rows, replace(targets, boundaries=None))], tmp_path / "e"
+    )
+    found = dict(by_task(tmp_path / "e"))
+    got = read_targets(found["t"], "label").boundaries
+    for name in ("centre", "near", "unreached"):
+        np.testing.assert_array_equal(getattr(got, name), getattr(about, name))
+        assert getattr(got, name).dtype == getattr(about, name).dtype
+    assert read_targets(found["u"], "label").boundaries is None
+    older = found["t"].drop_columns(["centre", "near", "unreached"])
+    assert read_targets(older, "label").boundaries is None and read_targets(older, "label").valid.all()
 
 
 def test_predictions_round_trip_with_words_beyond_the_classes(tmp_path: Path) -> None:

@@ -6,10 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.answers import Predictions, Status, Targets
+from harness.boundaries import Boundaries
 from harness.metrics.base import MetricContext, metric_class
 
 PATHS = [
     "harness.metrics.macro_f1:MacroF1",
+    "harness.metrics.boundary_f1:BoundaryF1",
     "harness.metrics.micro_f1:MicroF1",
     "harness.metrics.retrieval:ReciprocalRank",
     "harness.metrics.mpjpe:JointError",
@@ -19,8 +21,8 @@ PATHS = [
     "harness.metrics.chunk_error:ChunkError",
 ]
 # Metrics whose state of an episode is the sum over its rows, as long as no row fails.
-BY_ROW = [p for p in PATHS if "retrieval" not in p and "rmse" not in p]
-CLASSES = ("a", "b", "c", "d")
+BY_ROW = [p for p in PATHS if not any(word in p for word in ("retrieval", "rmse", "boundary"))]
+CLASSES = ("a", "b", "c", "transition")
 CONTEXT = MetricContext(
     classes=CLASSES,
     seen=np.array([True, True, False, True]),
@@ -44,6 +46,7 @@ def episode(rng, n, failures):
         mask=rng.random((n, 6)) < 0.8,
         reference=truth + rng.normal(size=(n, 6)).astype(np.float32),
         item=rng.integers(0, n + 1, n).astype(np.int32),
+        boundaries=Boundaries(rng.random(n), rng.integers(0, 9, (n, 2)) / 8, rng.integers(0, 2, n).astype(np.int32)),
     )
     predictions = Predictions(
         status,

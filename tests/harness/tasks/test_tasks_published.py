@@ -4,11 +4,15 @@ Frame labels are not published, but windows are, with the share of their label: 
 """
 
 import csv
+import json
 
 import numpy as np
 import pytest
 from task_episodes import episode_of, label_track, set_track, targets_of, words
 
+from harness.answers import Predictions, all_ok
+from harness.metrics.base import MetricContext
+from harness.metrics.boundary_f1 import BoundaryF1
 from harness.tasks import get_task
 
 N, LENGTH, STRIDE = 5821, 20, 5
@@ -66,6 +70,35 @@ def test_transitions(published, episode):
     truth = rows(published / "minimal" / "transition_detection" / "predictions.csv")
     assert len(truth) == 348
     assert [by_start[int(r["start_frame"])] for r in truth] == [r["true_label"] for r in truth]
+
+
+@pytest.mark.parametrize("head", ["minimal", "mlp"])
+def test_boundary_f1(published, episode, head):
+    targets, samples = targets_of(get_task("transition_detection"), episode, LENGTH, STRIDE)
+    assert targets.boundaries.count == 17
+    folder = published / head / "transition_detection"
+    answered, figures = rows(folder / "predictions.csv"), json.loads((folder / "metrics.json").read_text())
+    truth = targets.take(np.searchsorted(samples.starts[:, 0], [int(r["start_frame"]) for r in answered]))
+    labels = np.array([targets.vocabulary.index(r["predicted_label"]) for r in answered], np.int32)
+    metric = BoundaryF1(MetricContext(classes=("steady", "transition"), seen=np.ones(2, bool)))
+    state = metric.state(truth, Predictions(all_ok(len(labels)), labels=labels, vocabulary=targets.vocabulary))
+    theirs = [figures[f"{which}_boundaries"] for which in ("matched", "predicted", "true")]
+    assert state[-4:-1].tolist() == theirs
+    details = metric.details(state)
+    for name in ("boundary_f1", "boundary_precision", "boundary_recall"):
+        assert details[name] == pytest.approx(figures[name], abs=1e-12)
+    assert details["boundary_error_s"] * 20 == pytest.approx(figures["mean_abs_timing_error_frames"], abs=1e-12)
+    assert metric.value(state) == pytest.approx(figures["macro_f1"], abs=1e-12)
+
+
+def test_the_most_that_boundary_f1_can_be_in_the_published_windows(episode):
+    targets, samples = targets_of(get_task("transition_detection"), episode, LENGTH, STRIDE)
+    truth = targets.take(np.flatnonzero(samples.starts[:, 0] >= 4065))
+    metric = BoundaryF1(MetricContext(classes=("steady", "transition"), seen=np.ones(2, bool)))
+    oracle = Predictions(all_ok(len(truth)), labels=truth.labels, vocabulary=truth.vocabulary)
+    details = metric.details(metric.state(truth, oracle))
+    assert (details["boundary_recall"], details["boundary_precision"]) == (1.0, 0.25)
+    assert details["boundary_f1"] == pytest.approx(0.4)
 
 
 def test_next_actions_but_for_the_windows_that_were_clamped_to_the_last_frame(published, episode):

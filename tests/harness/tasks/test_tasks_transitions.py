@@ -28,6 +28,26 @@ def test_a_gap_moves_the_change_to_the_first_frame_of_the_new_label_and_hides_wi
     assert by_frame[85] == "steady"  # the same label on both sides
 
 
+def test_targets_carry_the_times_of_the_changes_near_each_window():
+    codes = [A] * 30 + [NONE] * 20 + [B] * 30 + [C] * 20
+    targets, samples = targets_of(get_task("transition_detection"), episode_of(100, label_track("action", codes)), length=20)
+    found, centre = targets.boundaries, samples.starts[:, 0] + 9
+    assert (found.centre * FPS).tolist() == pytest.approx(centre.tolist())
+    for frame, label, near in zip(centre.tolist(), words(targets), (found.near * FPS).round().tolist(), strict=True):
+        within = [b for b in (50, 80) if abs(frame - b) <= 10]
+        assert [b for b in near if b == b] == within
+        assert label == (None if 30 <= frame < 50 else "transition" if within else "steady")
+    assert found.count == 2 and not found.unreached.any()
+
+
+def test_a_change_that_no_window_is_near_is_there_too():
+    codes = [A] * 30 + [B] * 30 + [C] * 40
+    task, episode = get_task("transition_detection"), episode_of(100, label_track("action", codes))
+    targets, _ = targets_of(task, episode, length=20, max_per_episode=2)  # centres 9 and 89
+    assert words(targets) == ["steady", "steady"] and targets.boundaries.unreached.tolist() == [1, 1]
+    assert targets_of(task, episode_of(100), length=20)[0].boundaries is None  # no action, no truth
+
+
 def test_seconds_to_the_next_change_capped_and_censored():
     codes = [A] * 8 + [B] * 22
     targets, samples = targets_of(get_task("time_to_transition@5"), episode_of(30, label_track("action", codes)), length=1)
