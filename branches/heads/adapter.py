@@ -3,6 +3,7 @@
 import shutil
 import tempfile
 from abc import abstractmethod
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
@@ -49,6 +50,7 @@ class _HeadBranch(Branch):
 
     config: InputOptions
     layer_norm = False
+    concurrent = False
 
     def __init__(self, options: dict[str, Any] | None = None, inner: Branch | None = None) -> None:
         super().__init__(options)
@@ -81,12 +83,17 @@ class _HeadBranch(Branch):
         """
         inner = self._fit_inner(train, validation, context)
         writer = HeadWriter(context.out, self.config.history_steps)
-        with threadpool_limits(context.threads), tempfile.TemporaryDirectory(dir=context.out, prefix="scratch-") as scratch:
+        sets = self._input_sets(context.tasks)
+        at_once = min(context.threads, len(sets)) if self.concurrent and inner is None else 1
+        with (
+            threadpool_limits(1 if at_once > 1 else context.threads),
+            tempfile.TemporaryDirectory(dir=context.out, prefix="scratch-") as scratch,
+            ThreadPoolExecutor(max(at_once, 1)) as pool,
+        ):
             embed = None if inner is None else self._embed(inner)
             job = _Job(train, validation, context, Path(scratch), embed, writer)
-            for number, tasks in enumerate(self._input_sets(context.tasks)):
-                self._fit_input_set(job, tasks, Path(scratch) / str(number))
-                shutil.rmtree(Path(scratch) / str(number))  # rows of one input set at a time
+            # Rows of as many input sets at a time as there are threads; half of the work is memory traffic, on one thread.
+            list(pool.map(lambda item: self._fit_input_set(job, item[1], str(item[0])), enumerate(sets)))
         writer.close()
         job.saw("rows", train.episodes)  # also where no task could be fitted: the bundle must say so
         seen = {part: tuple(sorted(ids)) for part, ids in job.fitted_on.items()}
@@ -106,9 +113,17 @@ class _HeadBranch(Branch):
         for task in tasks:
             alone = self.inner is not None or task.answer == "retrieval" or bool(task.tracks_for_history())
             sets.setdefault(task.id if alone else (task.samples, task.views), []).append(task)
-        return [tuple(found) for found in sets.values()]
+        # The widest and longest ones first, so that no thread is left alone with one.
+        return sorted((tuple(found) for found in sets.values()), key=lambda tasks: (tasks[0].samples == "window", -len(tasks)))
 
-    def _fit_input_set(self, job: _Job, tasks: tuple[Task, ...], scratch: Path) -> None:
+    def _fit_input_set(self, job: _Job, tasks: tuple[Task, ...], name: str) -> None:
+        scratch = job.scratch / name
+        try:
+            self._fit_rows(job, tasks, name, scratch)
+        finally:
+            shutil.rmtree(scratch)
+
+    def _fit_rows(self, job: _Job, tasks: tuple[Task, ...], name: str, scratch: Path) -> None:
         table = self._table(job, job.train, tasks, scratch / "train")
         reasons = {task.id: _why_not(task, table) for task in tasks}
         for task in tasks:
@@ -137,7 +152,7 @@ class _HeadBranch(Branch):
                 for role, found in prepared.items()
             }
         for role, heads in self._fit_heads(job, answered, table, prepared, scratch).items():
-            job.writer.add(table.layouts[role], prepared[role], heads, role)
+            job.writer.add(f"{name}{role}", table.layouts[role], prepared[role], heads, role)
             for task_id, head in heads.items():
                 if head.details:
                     job.details.setdefault(task_id, {}).update({role: head.details} if role else head.details)
@@ -179,11 +194,14 @@ class _HeadBranch(Branch):
 class Ridge(_HeadBranch):
     """Logistic regression for labels, ridge for everything else; penalties by left-out clusters of train."""
 
+    concurrent = True
     card = BranchCard("ridge", "head", "ridge and logistic heads on window features")
 
     def __init__(self, options: dict[str, Any] | None = None, inner: Branch | None = None) -> None:
         super().__init__(options, inner)
         self.config: RidgeOptions = branch_options(RidgeOptions, self.options, "ridge")
+        if self.config.logistic_steps is not None and self.config.logistic_penalty is None:
+            raise BadInput("branch.ridge.logistic_steps needs branch.ridge.logistic_penalty: with fixed steps none is chosen")
 
     def _fit_heads(
         self, job: _Job, tasks: tuple[Task, ...], table: Table, prepared: dict[str, Prepared], scratch: Path

@@ -33,12 +33,17 @@ class RidgeOptions(InputOptions):
         penalty: A fixed ridge penalty (on standardised columns and targets); null chooses it on train.
         logistic_penalty: A fixed penalty of the logistic heads (half its product with the squared weights is added to the mean
             loss); null chooses it on train.
+        logistic_steps: Train the logistic heads with exactly so many full-batch gradient steps on standardised columns (as
+            published; needs `logistic_penalty`); null = to convergence.
+        logistic_rate: Learning rate of these steps.
         selection_rows: At most so many evenly spaced training rows take part in choosing a logistic penalty.
         cross_prediction: Pair tasks: add how well one view predicts the other.
     """
 
     penalty: float | None = None
     logistic_penalty: float | None = None
+    logistic_steps: int | None = None
+    logistic_rate: float = 0.12
     selection_rows: int = 10_000
     cross_prediction: bool = True
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -36,36 +37,38 @@ class HeadWriter:
     folder: Path
     history_steps: int
     parameters: int = 0
-    _inputs: list[dict[str, Any]] = field(default_factory=list)
+    _inputs: dict[str, dict[str, Any]] = field(default_factory=dict)
     _tasks: dict[str, dict[str, Any]] = field(default_factory=dict)
+    _lock: Lock = field(default_factory=Lock)
 
-    def add(self, layout: Layout, prepared: Prepared, heads: dict[str, FittedHead], role: str = "") -> None:
-        """Write the heads that stand on one input set.
+    def add(self, name: str, layout: Layout, prepared: Prepared, heads: dict[str, FittedHead], role: str = "") -> None:
+        """Write the heads that stand on one input set. Sets of different names may be written from several threads.
 
         Args:
+            name: Of the input set.
             layout: Of its raw rows.
             prepared: Its scaler and rotation.
             heads: Task id -> head.
             role: Retrieval role.
         """
-        number = len(self._inputs)
         scaler, rotation = prepared.scaler, prepared.rotation
         arrays: dict[str, NDArray] = {"mean": scaler.mean, "std": scaler.std, "weight": scaler.weight}
         # Whichever is smaller: the rotation once, or every head's weights on the columns themselves.
         rotated = sum(h.arrays[k].shape[1] for h in heads.values() for k in PROJECTIONS if k in h.arrays) > rotation.rank
         if rotated:
             arrays["rotation"] = rotation.expand(np.eye(rotation.rank))
-        np.savez(self.folder / f"inputs-{number}.npz", **arrays)  # type: ignore[arg-type]
-        self._inputs.append({"layout": layout.to_json(), "clip": scaler.clip, "layer_norm": scaler.layer_norm})
+        np.savez(self.folder / f"inputs-{name}.npz", **arrays)  # type: ignore[arg-type]
+        self._inputs[name] = {"layout": layout.to_json(), "clip": scaler.clip, "layer_norm": scaler.layer_norm}
         for position, (task, head) in enumerate(heads.items()):
-            self.parameters += sum(a.size for a in head.arrays.values() if a.ndim == 2)
             stored = dict(head.arrays)
             if not rotated:
                 stored |= {k: rotation.expand(stored[k]) for k in PROJECTIONS if k in stored}
             stored = {k: a.astype(np.float32) if a.dtype == np.float64 else a for k, a in stored.items()}
             entry = self._tasks.setdefault(task, {"roles": {}})
-            entry["roles"][role] = {"inputs": number, "file": f"head-{number}-{position}.npz"}
+            entry["roles"][role] = {"inputs": name, "file": f"head-{name}-{position}.npz"}
             np.savez(self.folder / entry["roles"][role]["file"], **stored)  # type: ignore[arg-type]
+        with self._lock:
+            self.parameters += sum(a.size for head in heads.values() for a in head.arrays.values() if a.ndim == 2)
 
     def describe(self, task: Task, vocabulary: tuple[str, ...], width: int, unsupported: str = "") -> None:
         """What an answer of a task looks like, and why there is none where there is none."""
@@ -101,7 +104,7 @@ class HeadPredictor(Predictor):
         self.embed_batch = embed
         self.options = InputOptions(history_steps=body["history_steps"])
         self.tasks: dict[str, dict[str, Any]] = body["tasks"]
-        self.inputs = [_load_inputs(folder / f"inputs-{i}.npz", entry) for i, entry in enumerate(body["inputs"])]
+        self.inputs = {name: _load_inputs(folder / f"inputs-{name}.npz", entry) for name, entry in body["inputs"].items()}
         self.arrays: dict[str, dict[str, NDArray]] = {}
         self.makers: dict[tuple[str, str], InputMaker] = {}
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from branches.heads.config import RidgeOptions
 from branches.heads.gather import Table, TaskRows
-from branches.heads.logistic import choose_penalty, fit_logistic, fold_of
+from branches.heads.logistic import LogisticFit, choose_penalty, descend_logistic, fit_logistic, fold_of
 from branches.heads.pairs import fit_cross_prediction
 from branches.heads.prepare import FittedHead, Prepared
 from branches.heads.retrieval import fit_meeting_space
@@ -51,23 +51,35 @@ class LinearFitter:
             # Each view of an aligned pair is also a view of a shifted one: side by side, different blocks say nothing.
             z *= self.table.layouts[""].alike
             z = np.concatenate([z, cross.details.pop("evidence")[index].astype(np.float32)], axis=1)
-        norm = float(np.sqrt(max(np.einsum("ij,ij->i", z, z).mean(), np.finfo(np.float32).tiny)))
-        z /= np.float32(norm)
-        details: dict[str, Any] = {"inner_groups": unit, "cross_prediction": cross is not None}
-        if self.options.logistic_penalty is not None:
-            penalty = self.options.logistic_penalty / norm**2
-        else:
-            some = np.linspace(0, len(index) - 1, min(len(index), self.options.selection_rows)).round().astype(np.int64)
-            folds = fold_of(groups, keep, self.options.inner_folds)[index]
-            penalty, details["loss"] = choose_penalty(z[some], codes[some], n_classes, folds[some])
-        fit = fit_logistic(z, codes, n_classes, penalty)
-        details["penalty"] = penalty
-        weights = fit.weights / norm
+        folds = fold_of(groups, keep, self.options.inner_folds)[index]
+        fit, found = self._logistic(z, codes, n_classes, folds)
+        details: dict[str, Any] = {"inner_groups": unit, "cross_prediction": cross is not None, **found}
+        weights = fit.weights
         arrays = {"projection": weights[:rank], "bias": fit.intercept}
         if cross is not None:
             cross.arrays["cross_projection"] = cross.arrays["cross_scale"][:, None] * weights[rank:]
             arrays |= cross.arrays
         return FittedHead(arrays, details)
+
+    def _logistic(
+        self, z: NDArray[np.float32], codes: NDArray, n_classes: int, folds: NDArray
+    ) -> tuple[LogisticFit, dict[str, Any]]:
+        """The fit of rows in their own scale, and what to say of it; a penalty is chosen on rows of mean squared norm 1."""
+        penalty, steps = self.options.logistic_penalty, self.options.logistic_steps
+        if steps is not None:
+            assert penalty is not None  # `Ridge` refuses it
+            fit = descend_logistic(z, codes, n_classes, penalty, steps, self.options.logistic_rate)
+            return fit, {"penalty": penalty, "gradient_steps": steps}
+        details: dict[str, Any] = {}
+        norm = float(np.sqrt(max(np.einsum("ij,ij->i", z, z).mean(), np.finfo(np.float32).tiny)))
+        z = z / np.float32(norm)
+        if penalty is None:
+            some = np.linspace(0, len(codes) - 1, min(len(codes), self.options.selection_rows)).round().astype(np.int64)
+            chosen, details["loss"] = choose_penalty(z[some], codes[some], n_classes, folds[some])
+        else:
+            chosen = penalty / norm**2
+        fit = fit_logistic(z, codes, n_classes, chosen)
+        return LogisticFit(fit.weights / norm, fit.intercept), {"penalty": chosen, **details}
 
     def label_sets(self, rows: TaskRows) -> FittedHead:
         """Ridge on 0 and 1, and the threshold of the best micro-F1 on left-out rows."""
@@ -92,10 +104,14 @@ class LinearFitter:
         mean, std = column_moments(rows.values, in_file)
         groups, unit = self._groups(keep)
         problem = self._problem(keep, lambda index: np.nan_to_num((rows.read_values(index) - mean) / std, nan=0.0))
+        if self.options.penalty is not None:
+            weights, bias = problem.solve_one(self.options.penalty)
+            arrays = {"projection": weights, "bias": bias, "target_mean": mean, "target_std": std}
+            return FittedHead(arrays, {"inner_groups": unit, "penalty": self.options.penalty})
         penalty, details = self._penalty(problem, groups)
         weights, bias = problem.solve(penalty)
         arrays = {"projection": weights, "bias": bias, "target_mean": mean, "target_std": std}
-        if rows.future and self.options.penalty is None:
+        if rows.future:
             pairs = (
                 (rows.read_values(index)[keep[index]], (found * std + mean)[keep[index]])
                 for index, found in problem.left_out_groups(groups, penalty)

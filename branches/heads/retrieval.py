@@ -110,18 +110,23 @@ def fit_meeting_space(
         return np.asarray((goal.read(index)[:, :dims] - goal_mean[table.episode[index]]) / std)
 
     problem = ridge_problem(factorise(read, keep.astype(np.float64)), read, targets)
-    penalties = problem.factors.grid() if penalty is None else np.array([penalty])
-    errors = problem.left_out_errors(groups, penalties)
-    best = penalties[errors.argmin(axis=0)]
-    r2 = np.clip(1 - errors.min(axis=0) / keep.sum(), 0, LARGEST_R2)
-    chosen = np.flatnonzero(r2 > SMALLEST_R2)
-    details = {"predictable": len(chosen), "coordinates": dims}
-    if penalty is not None or not len(chosen):
-        # Nothing is chosen, or there is nothing to choose by: the plain cosine.
-        chosen, weight = np.arange(dims), std
+    details: dict[str, Any] = {"coordinates": dims}
+    best: Matrix
+    chosen: NDArray[np.int64]
+    weight: Matrix
+    if penalty is not None:
+        best, chosen, weight = np.full(dims, penalty), np.arange(dims, dtype=np.int64), std  # nothing is chosen: the plain cosine
+        weights, _ = problem.solve_one(penalty)
     else:
-        weight = np.sqrt(r2 / (1 - r2))
-    weights, _ = problem.solve(best)
+        grid = problem.factors.grid()
+        errors = problem.left_out_errors(groups, grid)
+        best = grid[errors.argmin(axis=0)]
+        r2 = np.clip(1 - errors.min(axis=0) / keep.sum(), 0, LARGEST_R2)
+        chosen, weight = np.flatnonzero(r2 > SMALLEST_R2), np.sqrt(r2 / (1 - r2))
+        details["predictable"] = len(chosen)
+        if not len(chosen):  # nothing to choose by
+            chosen, weight = np.arange(dims, dtype=np.int64), std
+        weights, _ = problem.solve(best)
     share = np.bincount(table.episode[keep], minlength=len(source_mean)) / keep.sum()
     return MeetingSpace(
         chosen=chosen,

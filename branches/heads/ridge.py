@@ -6,6 +6,8 @@ The penalty is judged by exact leave-group-out residuals: nothing is refitted. R
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
+from typing import cast
 
 import numpy as np
 import scipy.linalg
@@ -22,19 +24,31 @@ GRID = np.logspace(-3, 6, 10)  # times the mean eigenvalue
 
 @dataclass(frozen=True, eq=False)
 class Factors:
-    """Weighted rows about their mean, factorised: sum of w (z - mean)(z - mean)' = basis diag(values) basis'.
+    """Weighted rows about their mean, factorised: gram = sum of w (z - mean)(z - mean)' = basis diag(values) basis'.
 
     Attributes:
         weight: (n,) of each row; 0 leaves a row out of the fit.
         mean: (r,) weighted.
-        basis: (r, r) eigenvectors.
-        values: (r,) eigenvalues, not negative.
+        gram: (r, r).
     """
 
     weight: Matrix
     mean: Matrix
-    basis: Matrix
-    values: Matrix
+    gram: Matrix
+
+    @cached_property
+    def _eigen(self) -> tuple[Matrix, Matrix]:
+        return cast(tuple[Matrix, Matrix], scipy.linalg.eigh(self.gram, driver="evd", check_finite=False))
+
+    @property
+    def basis(self) -> Matrix:
+        """(r, r) eigenvectors."""
+        return self._eigen[1]
+
+    @cached_property
+    def values(self) -> Matrix:
+        """(r,) eigenvalues, not negative."""
+        return np.maximum(self._eigen[0], 0)
 
     @property
     def total(self) -> float:
@@ -43,7 +57,7 @@ class Factors:
 
     def grid(self) -> Matrix:
         """(10,) penalties around the mean eigenvalue."""
-        scale = float(self.values.mean()) if len(self.values) else 0.0
+        scale = float(np.trace(self.gram) / len(self.gram)) if len(self.gram) else 0.0
         return np.asarray(GRID * (scale if scale > 0 else 1.0))
 
     def coordinates(self, z: Matrix) -> Matrix:
@@ -68,8 +82,7 @@ def factorise(read: ReadRows, weight: Matrix) -> Factors:
         gram += weighted.T @ z
     mean /= weight.sum()
     gram -= weight.sum() * np.outer(mean, mean)
-    values, basis = scipy.linalg.eigh(gram, driver="evd", check_finite=False)
-    return Factors(weight, mean, basis, np.maximum(values, 0))
+    return Factors(weight, mean, gram)
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,15 +93,26 @@ class RidgeProblem:
         factors: Of the rows.
         read: Gives (m, r) rows by index.
         targets: Gives (m, D) targets by index, nothing missing.
-        moments: (r, D) basis' sum of w (z - mean)(y - mean)'.
+        products: (r, D) sum of w (z - mean)(y - mean)'.
         target_mean: (D,) weighted.
     """
 
     factors: Factors
     read: ReadRows
     targets: ReadRows
-    moments: Matrix
+    products: Matrix
     target_mean: Matrix
+
+    @cached_property
+    def moments(self) -> Matrix:
+        """(r, D) `products` in the eigenbasis."""
+        return np.asarray(self.factors.basis.T @ self.products)
+
+    def solve_one(self, penalty: float) -> tuple[Matrix, Matrix]:
+        """`solve` for one penalty of all targets, without the eigenvectors: a tenth of the time where nothing else needs them."""
+        gram = self.factors.gram + penalty * np.eye(len(self.factors.gram))
+        weights = scipy.linalg.cho_solve(scipy.linalg.cho_factor(gram, check_finite=False), self.products, check_finite=False)
+        return weights, self.target_mean - self.factors.mean @ weights
 
     def solve(self, penalty: Matrix) -> tuple[Matrix, Matrix]:
         """(r, D) weights and (D,) intercepts for one penalty per target."""
@@ -157,15 +181,15 @@ class RidgeProblem:
 def ridge_problem(factors: Factors, read: ReadRows, targets: ReadRows) -> RidgeProblem:
     """Pass over rows and targets once."""
     weight = factors.weight
-    moments, total = np.zeros((0, 0)), np.zeros(0)
+    products, total = np.zeros((0, 0)), np.zeros(0)
     for part in _parts(len(weight)):
         y = targets(part) * weight[part, None]
         if not len(total):
-            moments, total = np.zeros((len(factors.mean), y.shape[1])), np.zeros(y.shape[1])
+            products, total = np.zeros((len(factors.mean), y.shape[1])), np.zeros(y.shape[1])
         # About the mean of z the products with the mean of y vanish.
-        moments += factors.coordinates(read(part)).T @ y
+        products += (read(part) - factors.mean).T @ y
         total += y.sum(axis=0)
-    return RidgeProblem(factors, read, targets, moments, total / factors.total)
+    return RidgeProblem(factors, read, targets, products, total / factors.total)
 
 
 def _parts(n: int) -> Iterator[slice]:

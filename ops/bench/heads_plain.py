@@ -32,7 +32,7 @@ def minimal(task: BenchTask, views: Views, truth: Truth, epochs: int) -> Any:
         return ridge(x, tx, (truth["train"].values - mean) / std, bias=task.early) * std + mean
     if task.answer == "label_set":
         return multilabel(x, tx, truth["train"].label_sets)
-    return softmax_head(x, tx, words_of(truth["train"]), steps=400 if task.early else 220)
+    return softmax_head(x, tx, words_of(truth["train"]), task.steps)
 
 
 def inputs(task: BenchTask, views: Views) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -47,6 +47,7 @@ class BenchTask(Task):
         self.samples = "window" if starts.shape[1] == 1 else "order_pair" if len(views) == 1 else "sync_pair"  # type: ignore[misc]
         self.early = number <= 12
         self.epochs = 80 if self.early else 25
+        self.steps = 400 if self.early else 220
         self.quick_epochs = 8 if self.early else 3
 
     def targets(self, episode: Episode, samples: Samples, spec: WindowSpec) -> Targets:

@@ -311,7 +311,7 @@ def test_a_probe_stands_on_the_embedding_of_another_branch(world, tmp_path, head
         assert found.ok.all()
         if task.id == "action_chunk":
             assert error(found.values, truth) < error(truth.reference, truth)
-    layouts = json.loads((artifact.folder / "heads.json").read_text())["inputs"]
+    layouts = json.loads((artifact.folder / "heads.json").read_text())["inputs"].values()
     assert {json.dumps(entry["layout"]["views"]) for entry in layouts} == {'[[["embedding", 12]]]'}
 
 
@@ -335,6 +335,29 @@ def test_a_fixed_penalty_is_used(world, tmp_path):
     assert artifact.details["time_to_transition"]["penalty"] == 10.0
     assert artifact.details["object_relevance"]["penalty"] == 10.0
     assert artifact.details["camera_view_sync_retrieval"]["query"]["penalty"] == 10.0
+
+
+def test_fixed_gradient_steps_need_a_fixed_penalty(world, tmp_path):
+    options = {"logistic_steps": 50, "logistic_penalty": 0.002}
+    _, artifact = fit(world, tmp_path / "r", Ridge, ("timeline_action",), options=options)
+    assert artifact.details["timeline_action"]["gradient_steps"] == 50
+    with pytest.raises(BadInput, match=r"branch.ridge.logistic_steps needs branch.ridge.logistic_penalty"):
+        Ridge({"logistic_steps": 50})
+
+
+def test_input_sets_fitted_at_once_are_those_fitted_one_by_one(world, tmp_path):
+    names = ("timeline_action", "object_relevance", "time_to_transition", "camera_view_sync_retrieval", "temporal_order")
+    every = tasks(*names)
+    for threads in (1, 2):
+        (tmp_path / str(threads)).mkdir()
+        Ridge().fit(world.set(*TRAIN), MemorySet(world, ()), FitContext(every, 0, tmp_path / str(threads), threads)).save()
+    for file in sorted((tmp_path / "1").iterdir()):
+        if file.suffix == ".npz":
+            with np.load(file) as one, np.load(tmp_path / "2" / file.name) as two:
+                for name in one.files:
+                    np.testing.assert_allclose(one[name], two[name], rtol=1e-9, atol=1e-12)
+        else:
+            assert file.read_bytes() == (tmp_path / "2" / file.name).read_bytes()
 
 
 @BOTH

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
 
-from branches.heads.logistic import PENALTIES, balanced_weights, choose_penalty, fit_logistic, fold_of
+from branches.heads.logistic import PENALTIES, balanced_weights, choose_penalty, descend_logistic, fit_logistic, fold_of
 
 
 def data(seed=0, n=120, columns=6, classes=4, noise=1.0):
@@ -79,3 +79,28 @@ def test_folds_keep_groups_together_and_are_even():
         assert len(set(folds[(groups == group) & keep])) == 1
     sizes = np.bincount(folds[keep])
     assert sizes.max() - sizes.min() <= 10
+
+
+@given(seed=st.integers(0, 1000), steps=st.integers(1, 60), penalty=st.sampled_from([0.0, 2e-3, 0.1]))
+@settings(max_examples=30, deadline=None)
+def test_gradient_steps_in_rotated_coordinates_are_those_on_the_columns(seed, steps, penalty):
+    x, codes = data(seed, n=15, columns=40)
+    left, values, _ = np.linalg.svd(x, full_matrices=False)
+    weight = balanced_weights(codes, 4) / len(codes)
+    plain, bias = np.zeros((40, 4)), np.zeros(4)
+    present = np.bincount(codes, minlength=4) > 0
+    for _ in range(steps):
+        error = np.zeros((15, 4))
+        error[:, present] = (softmax((x @ plain + bias)[:, present], axis=1) - np.eye(4)[codes][:, present]) * weight[:, None]
+        plain -= 0.12 * (x.T @ error + penalty * plain)
+        bias -= 0.12 * error.sum(axis=0)
+    fit = descend_logistic(left * values, codes, 4, penalty, steps, 0.12)
+    np.testing.assert_allclose(fit.scores(left * values)[:, present], (x @ plain + bias)[:, present], atol=1e-9)
+    assert (fit.intercept[~present] == -np.inf).all()
+
+
+def test_enough_gradient_steps_arrive_at_the_minimum():
+    z, codes = data()
+    steps = descend_logistic(z, codes, 4, 0.1, 20_000, 0.5)
+    minimum = fit_logistic(z, codes, 4, 0.1, tolerance=1e-8)
+    np.testing.assert_allclose(softmax(steps.scores(z), axis=1), softmax(minimum.scores(z), axis=1), atol=1e-4)

@@ -53,6 +53,10 @@ def test_one_factorisation_gives_every_penalty_of_scikit_learn(shape):
         weights, intercept = found.solve(np.full(4, penalty))
         reference = Reference(alpha=penalty).fit(z, y)
         np.testing.assert_allclose(new @ weights + intercept, reference.predict(new), rtol=1e-5, atol=1e-6)
+        alone = problem(z, y)
+        for one, other in zip(alone.solve_one(penalty), (weights, intercept), strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-7)
+        assert "_eigen" not in vars(alone.factors)  # a fixed penalty pays for no eigenvectors
 
 
 def test_every_target_has_its_own_penalty():
