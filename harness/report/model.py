@@ -54,11 +54,11 @@ def tables(leaderboard: dict[str, Any]) -> list[TaskTable]:
         )
         if task["vacuous"]:
             subtitle += f"; VACUOUS: {task['vacuous']}"
-        out.append(TaskTable(f"{task['id']}: {task['title']}", subtitle, [_cells(row) for row in rows]))
+        out.append(TaskTable(f"{task['id']}: {task['title']}", subtitle, [_cells(row, leaderboard["evidence"]) for row in rows]))
     return out
 
 
-def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+def _cells(row: dict[str, Any], evidence: str) -> tuple[str, ...]:
     interval = "not estimable" if row["ci_low"] is None else f"{number(row['ci_low'])} .. {number(row['ci_high'])}"
     strata = (
         ""
@@ -68,6 +68,8 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
     notes = [] if row["route"] == "native" else [row["route"]]
     if row["privileged"]:
         notes.append("privileged, not ranked")
+    if row["evidence"] != evidence:
+        notes.append(f"evidence: {row['evidence']}")
     detail = row["detail"]
     if detail.get("mae_mean") is not None:
         ends = "" if detail["mae_ci_low"] is None else f" [{number(detail['mae_ci_low'])}, {number(detail['mae_ci_high'])}]"

@@ -15,6 +15,7 @@ from harness.evaluate import Held, evaluate
 from harness.leaderboard import build, evidence_grade
 from harness.metrics.boundary_f1 import boundary_counts
 from harness.record import EpisodeRecord
+from harness.report.model import tables
 from harness.splits import Fold, Split
 from harness.tables import predictions_table, targets_table, write_atomically
 from harness.tasks import get_task
@@ -221,3 +222,13 @@ def test_evidence_is_as_weak_as_its_weakest_part(held: Held) -> None:
     assert evidence_grade(simulated=False, limited=True, split=shared) == "smoke"
     assert evidence_grade(simulated=False, limited=False, split=shared) == "dry_run"
     assert evidence_grade(simulated=False, limited=False, split=held.split) == "held_out"
+
+
+def test_tiny_weights_cap_the_evidence_of_their_own_rows(held: Held, tmp_path: Path) -> None:
+    tiny = bundle(held, tmp_path / "m", PERFECT, card={"weights": "tiny-pretrained"})
+    other = bundle(held, tmp_path / "n", PERFECT, branch="other")
+    for run, expected in (("held_out", "smoke"), ("dry_run", "smoke"), ("mock", "mock")):
+        board = build(evaluate(held, [tiny, other]), run)
+        assert {row["branch"]: row["evidence"] for row in board["rows"]} == {"model": expected, "other": run}
+        notes = {row[0]: row[-1] for table in tables(board) for row in table.rows}
+        assert notes == {"model": "evidence: smoke" if expected != run else "", "other": ""}
