@@ -17,6 +17,7 @@ from harness.tasks.base import Task
 from harness.window import ObservedBatch, Samples
 
 Route = Literal["native", "derived", "probe"]
+MAIN = "main_camera"  # as a camera: the one that an episode's windows are cut on
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,8 @@ class FramesWant:
     """Decoded frames that a branch wants ingest to keep.
 
     Attributes:
-        camera: Video track without its `video/` prefix; `*` = every camera.
+        camera: Video track without its `video/` prefix; `*` = every camera; `MAIN` = the main one, `Episode.main_camera`, whose
+            frames a view shows as `main_camera@<height>x<width>`.
         height: Pixels.
         width: Pixels.
         stride: Every so-manieth source frame: model rates divide the source rate.
@@ -39,8 +41,16 @@ class FramesWant:
 
     def track(self, camera: str) -> str:
         """Name of the stored track."""
-        every = f"/{self.stride}" if self.stride > 1 else ""
-        return f"frames/{camera}@{self.height}x{self.width}{every}"
+        return f"frames/{camera}{self._size}"
+
+    @property
+    def pattern(self) -> str:
+        """Name, or shell pattern of the names, under which a view shows it."""
+        return f"{MAIN}{self._size}" if self.camera == MAIN else self.track(self.camera)
+
+    @property
+    def _size(self) -> str:
+        return f"@{self.height}x{self.width}" + (f"/{self.stride}" if self.stride > 1 else "")
 
 
 @dataclass(frozen=True)
@@ -199,6 +209,11 @@ class Branch(ABC):
 
     def __init__(self, options: dict[str, Any] | None = None) -> None:
         self.options = options or {}
+
+    @property
+    def encoders(self) -> tuple[str, ...]:
+        """Frozen encoders whose latents it forecasts: what a plain `future_latent` stands for in a run of this branch."""
+        return ()
 
     @abstractmethod
     def route(self, task: Task) -> Route | None:

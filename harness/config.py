@@ -89,6 +89,7 @@ class RunConfig:
         threads: Threads per actor; fixed, because the order of a sum may depend on it.
         block_samples: Samples per bundle part: what a kill loses at most, per branch.
         preset: Size of the branches that come in several: `tiny` for two CPU cores, `real` as published.
+        encoders: Model folders of frozen encoders that come without weights: `encoders.vjepa2-large=DIR`.
         branch: Options per branch: `branch.mlp.epochs=80`.
     """
 
@@ -104,6 +105,7 @@ class RunConfig:
     threads: int = 1
     block_samples: int = 4096
     preset: str = "tiny"
+    encoders: dict[str, str] = field(default_factory=dict)
     branch: dict[str, Any] = field(default_factory=dict)
 
 

@@ -155,6 +155,18 @@ class Episode:
         """The unit of inference: participant, else session, else the episode itself."""
         return self.participant or self.session or self.id
 
+    @property
+    def main_camera(self) -> str | None:
+        """The video track that a task about "the video" means: the reference where it is one, else the first by name.
+
+        In a stored episode only cameras of which something was stored are known.
+        """
+        if self.tracks[self.reference].modality == Modality.VIDEO:
+            return self.reference
+        tracks = self.tracks.values()
+        names = {name for t in tracks if t.modality == Modality.VIDEO for name in (t.sources or (t.name,))}
+        return min((name for name in names if name.startswith("video/")), default=None)
+
     def of(self, modality: Modality) -> Iterator[Track]:
         """The tracks of one modality, in the order of the reader."""
         return (track for track in self.tracks.values() if track.modality == modality)

@@ -70,7 +70,7 @@ class Observer:
         """
         chosen = [(0, task.views[0])]
         if role == "key":
-            chosen = [(0, task.views[1])]
+            chosen = [(samples.starts.shape[1] - 1, task.views[1])]
         elif task.answer != "retrieval":
             chosen = [(i, task.views[min(i, len(task.views) - 1)]) for i in range(samples.starts.shape[1])]
         views = tuple(self._view(episode, spec, samples.starts[:, i], needs) for i, spec in chosen)
@@ -123,8 +123,8 @@ class Observer:
 def _steps_shown(track: str, needs: Needs) -> int:
     """How many last reference samples of a track a branch asked for: 0 = none, at most all that a view observes."""
     if any(fnmatchcase(track, pattern) for pattern in needs.tracks):
-        return sys.maxsize
-    wanted = [want for want in needs.frames if fnmatchcase(track, want.track(want.camera))]
+        return 1 if track.startswith("latents/") else sys.maxsize  # a latent is of a whole clip: only that of t0 is shown
+    wanted = [want for want in needs.frames if fnmatchcase(track, want.pattern)]
     return max((want.steps or sys.maxsize for want in wanted), default=0)
 
 

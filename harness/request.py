@@ -15,13 +15,13 @@ from harness.errors import BadInput, UnreadableEpisode
 from harness.features import data_set_blocks
 from harness.manifest import code_version
 from harness.pipeline.ingest import Quarantined
-from harness.pipeline.plan import Plan, as_json, make_task
+from harness.pipeline.plan import Plan, as_json
 from harness.reference import PRIVILEGED
 from harness.score import read_manifest
 from harness.splits import ROLES, Fold, Split, is_explicit, make_split
 from harness.store import TrackStore
 from harness.store.key import card_fingerprint
-from harness.tasks import task_ids
+from harness.tasks import FUTURE_LATENT, ON_DEMAND, on_demand, task_ids
 from harness.window import WindowSpec
 
 DEFAULT_BRANCHES = ("majority", "prior", "persistence", "constant_velocity", "chance", "oracle", "copy", "ridge", "mlp")
@@ -113,14 +113,15 @@ def _plan(
         raise BadInput(
             f"the frozen split of card {request.dataset.card.name!r} does not fit these episodes; {fix} ({error})"
         ) from error
-    tasks = _tasks(request, previous)
     named = request.branches or (() if previous else DEFAULT_BRANCHES)
     every = tuple(dict.fromkeys((*previous.get("branches", ()), *previous.get("references", ()), *named)))
     branches = tuple(name for name in every if name not in PRIVILEGED)
     references = tuple(name for name in every if name in PRIVILEGED)
     store = TrackStore(config.store.uri or str(home() / "store")).absolute_uri
-    plan = Plan(request.dataset, request.out.absolute(), store, config, spec, split, tasks, branches, references)
+    plan = Plan(request.dataset, request.out.absolute(), store, config, spec, split, (), branches, references)
     _check_branches(plan)
+    plan = replace(plan, tasks=_tasks(request, previous, plan))
+    _check_encoders(plan)
     return plan, quarantined
 
 
@@ -138,13 +139,41 @@ def _split(
     return _limited(split, config.limit.episodes), faults
 
 
-def _tasks(request: Request, previous: dict[str, Any]) -> tuple[str, ...]:
-    """As named; else those of the folder, of the card, or all."""
-    there = tuple(previous.get("tasks", ()))
-    tasks = tuple(dict.fromkeys(request.tasks)) or there or tuple(request.dataset.card.tasks) or tuple(task_ids())
+def _tasks(request: Request, previous: dict[str, Any], plan: Plan) -> tuple[str, ...]:
+    """As named; else those of the folder, of the card, or all. A plain `future_latent` is that of the branches' encoders."""
+    there, listed = tuple(previous.get("tasks", ())), tuple(request.dataset.card.tasks)
+    latents = [f"{FUTURE_LATENT}[{name}]" for branch in plan.branches for name in plan.make_branch(branch).encoders]
+    named = [task for word in request.tasks for task in (latents if word == FUTURE_LATENT and latents else [word])]
+    tasks = tuple(dict.fromkeys(named)) or there or listed or tuple(t for t in task_ids() if not on_demand(t))
     for task_id in tasks:
-        make_task(task_id, request.dataset)
+        plan.task(task_id)
+    if not (named or there):  # what only models of the run answer comes with them
+        tasks += tuple(task for task in (*ON_DEMAND[:2], *dict.fromkeys(latents)) if task not in tasks and _modelled(plan, task))
     return there if set(tasks) == set(there) else tasks
+
+
+def _modelled(plan: Plan, task_id: str) -> bool:
+    """True where a model answers the task: heads and floors would answer anything."""
+    branches = map(plan.make_branch, plan.branches)
+    return any(b.card.family not in ("floor", "head") and b.route(plan.task(task_id)) is not None for b in branches)
+
+
+def _check_encoders(plan: Plan) -> None:
+    """A clip must fit into a window (it would reach behind t0 otherwise), and nobody's pretraining may have seen the test.
+
+    Raises:
+        BadInput: Names what is wrong, also where an encoder has no weights.
+    """
+    test = {episode for fold in plan.split.folds for episode in fold.test}
+    for encoder in plan.encoders:
+        if seen := sorted(test & set(encoder.pretrained_on)):
+            raise BadInput(f"encoder {encoder.name} was pretrained on {seen[0]}, which this split tests; test other episodes")
+        if encoder.span > plan.spec.length:
+            raise BadInput(
+                f"encoder {encoder.name} looks at clips of {encoder.span} samples and a window has {plan.spec.length}; "
+                f"give windows.length={encoder.span}"
+            )
+        _ = encoder.fingerprint
 
 
 def _check_options(config: RunConfig) -> None:
@@ -284,5 +313,6 @@ def frozen(plan: Plan, data: str) -> dict[str, Any]:
         "block_samples": plan.config.block_samples,
         "threads": plan.config.threads,
         "preset": plan.config.preset,
+        "encoders": {encoder.name: encoder.fingerprint for encoder in plan.encoders},
         "seeds": list(plan.config.seeds),
     }

@@ -91,7 +91,7 @@ def held_of(run: Path, manifest: dict[str, Any]) -> Held:
     card = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Card), manifest["dataset"]["card"]))
     assert isinstance(card, Card)
     dataset = Dataset(Path(manifest["dataset"]["root"]), card)
-    tasks = tuple(make_task(task, dataset) for task in manifest["tasks"])
+    tasks = tuple(make_task(task, dataset, manifest["config"].get("encoders")) for task in manifest["tasks"])
     split_file = run / "split.json"
     if not split_file.is_file():
         raise BadInput(f"{split_file}: missing; run `espalier run` to its end first")

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from harness.episode import BoolArray, Episode, FloatArray, Modality, Track
 from harness.resample import Resampling, resample
 
-SampleKind = Literal["window", "order_pair", "sync_pair"]
+SampleKind = Literal["window", "order_pair", "sync_pair", "next_pair"]
 
 SYNC_SHIFT = 8  # windows by which the second view of a misaligned pair is moved (published task suite)
 
@@ -42,6 +42,11 @@ class WindowSpec:
     def observed(self) -> int:
         """Reference samples that a view shows."""
         return self.length if self.context is None else self.context
+
+    @property
+    def advance(self) -> int:
+        """Reference samples from a window to the next one on the grid that does not overlap it."""
+        return -(-self.length // self.stride) * self.stride
 
     def grid(self, n: int) -> NDArray[np.int64]:
         """(W,) first reference sample of every window in an episode of `n` reference samples."""
@@ -88,14 +93,19 @@ class Samples:
 def make_samples(kind: SampleKind, episode: str, timeline: FloatArray, spec: WindowSpec) -> Samples:
     """All samples of one kind in one episode.
 
+    `next_pair`: a window and the one after it.
     `order_pair`: two adjacent, non-overlapping windows, in the true and in the swapped order. `sync_pair`: one window twice, or
     with the second view moved by `SYNC_SHIFT` windows.
     """
     # Pairs are made on the whole grid and thinned out afterwards: in a thinned grid no window has a neighbour.
-    starts = spec.grid(len(timeline)) if kind == "window" else replace(spec, max_per_episode=None).grid(len(timeline))
+    thinned = spec if kind in ("window", "next_pair") else replace(spec, max_per_episode=None)
+    starts = thinned.grid(len(timeline))
     known = set(starts.tolist())
     if kind == "window":
         pairs = starts[:, None]
+    elif kind == "next_pair":
+        first = starts[starts + spec.advance + spec.length <= len(timeline)]
+        pairs = np.stack([first, first + spec.advance], axis=1)
     elif kind == "order_pair":
         first = np.array([s for s in starts.tolist() if _after(s, spec) in known], np.int64)
         second = np.array([_after(s, spec) for s in first.tolist()], np.int64)
@@ -104,9 +114,9 @@ def make_samples(kind: SampleKind, episode: str, timeline: FloatArray, spec: Win
         shifted = starts[SYNC_SHIFT:]
         kept = starts[: len(shifted)]
         pairs = np.stack([np.stack([kept, kept], 1), np.stack([kept, shifted], 1)], 1).reshape(-1, 2)
-    if kind != "window":
+    if kind in ("order_pair", "sync_pair"):
         pairs = _thinned(pairs, spec.max_per_episode)
-    mark = {"window": "w", "order_pair": "o", "sync_pair": "s"}[kind]
+    mark = {"window": "w", "order_pair": "o", "sync_pair": "s", "next_pair": "n"}[kind]
     ids = np.array([f"{episode}#{mark}{'-'.join(map(str, row))}" for row in pairs.tolist()], dtype=np.str_)
     last = pairs + spec.length - 1
     t0 = timeline[last].max(axis=1) if len(pairs) else np.zeros(0)
@@ -124,8 +134,7 @@ def _thinned(pairs: NDArray[np.int64], most: int | None) -> NDArray[np.int64]:
 
 def _after(start: int, spec: WindowSpec) -> int:
     """Start of the next window on the stride grid that does not overlap the one at `start`."""
-    steps = -(-spec.length // spec.stride)
-    return start + steps * spec.stride
+    return start + spec.advance
 
 
 @dataclass(frozen=True, eq=False)

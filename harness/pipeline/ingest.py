@@ -13,6 +13,7 @@ from harness.card import first_line
 from harness.episode import Episode, EpisodeRef, Modality
 from harness.errors import BadInput, UnreadableEpisode, WorkFailed
 from harness.features import data_set_blocks, descriptors_for
+from harness.latents import frames_of, is_missing, keep
 from harness.pipeline.plan import Plan
 from harness.record import EpisodeRecord
 from harness.store import TrackStore
@@ -41,24 +42,17 @@ class Quarantined:
 
 def wants_of(plan: Plan, tracks: list[str]) -> Wants:
     """What the run's tasks and branches together want of an episode with these tracks."""
-    needs = [branch.needs(task) for branch, task in _answered(plan)]
-    frames = tuple(dict.fromkeys(want for need in needs for want in need.frames))
+    needs = [branch.needs(task) for branch, task in plan.answered()]
+    tasks = [plan.task(task_id) for task_id in plan.tasks]
+    frames = [want for need in needs for want in need.frames] + [want for task in tasks for want in task.target_frames()]
+    frames += [frames_of(encoder) for encoder in plan.encoders]
     features = any(need.features for need in needs)
     asked = tuple(dict.fromkeys(pattern for need in needs for pattern in need.tracks))
     blocks = data_set_blocks(tracks, plan.config.features)
     read = {name for block in blocks for name in block.reads} if features else set()
-    read |= {name for task_id in plan.tasks for name in plan.task(task_id).target_tracks()}
+    read |= {name for task in tasks for name in task.target_tracks()}
     descriptors = tuple(d for d in descriptors_for(tracks) if d.name in read)
-    return Wants(frames=frames, descriptors=descriptors, tracks=asked)
-
-
-def _answered(plan: Plan) -> Iterator[tuple[Any, Any]]:
-    for name in plan.branches:
-        branch = plan.make_branch(name)
-        for task_id in plan.tasks:
-            task = plan.task(task_id)
-            if branch.route(task) is not None:
-                yield branch, task
+    return Wants(frames=tuple(dict.fromkeys(frames)), descriptors=descriptors, tracks=asked)
 
 
 def ingest_episode(plan: Plan, ref: EpisodeRef) -> EpisodeRecord | Quarantined:
@@ -75,6 +69,9 @@ def ingest_episode(plan: Plan, ref: EpisodeRef) -> EpisodeRecord | Quarantined:
     try:
         key = store.key(ref, card_fingerprint(plan.dataset.card), content_hash=plan.config.store.content_hash)
         stored, decoded = _stored(plan, ref, store, key)
+        encoded = [keep(store, key, encoder, plan.spec) for encoder in plan.encoders]
+        if any(encoded):
+            stored = plan.open_episode(store, key)
         record = describe(plan, stored, key, store.recorded(key))
         record = replace(record, decoded_frames=decoded, seconds=round(time.monotonic() - began, 3))
         write_targets(plan, stored, record)
@@ -108,11 +105,11 @@ def _stored(plan: Plan, ref: EpisodeRef, store: TrackStore, key: str) -> tuple[E
     """The stored episode, and the frames that were decoded for it just now."""
     recorded = store.recorded(key)
     if recorded and not store.missing(key, wants_of(plan, list(recorded))):
-        return store.open(key), {}
+        return plan.open_episode(store, key), {}
     episode, before = plan.dataset.read(ref), store.decoded_frames(key)
     store.write(episode, wants_of(plan, list(episode.tracks)), key)
     now = {camera: frames - before.get(camera, 0) for camera, frames in store.decoded_frames(key).items()}
-    return store.open(key), {camera: frames for camera, frames in now.items() if frames}
+    return plan.open_episode(store, key), {camera: frames for camera, frames in now.items() if frames}
 
 
 def estimated_bytes(plan: Plan, refs: list[EpisodeRef]) -> int | None:
@@ -137,7 +134,9 @@ def is_ingested(plan: Plan, ref: EpisodeRef, store: TrackStore) -> bool:
     recorded = store.recorded(key)
     if record.key != key or not recorded or not set(plan.tasks) <= set(record.considered):
         return False
-    return not store.missing(key, wants_of(plan, list(recorded)))
+    if store.missing(key, wants_of(plan, list(recorded))):
+        return False
+    return not any(is_missing(store, key, encoder, plan.spec) for encoder in plan.encoders)
 
 
 def describe(plan: Plan, episode: Episode, key: str, recorded: dict[str, Modality]) -> EpisodeRecord:

@@ -1,5 +1,6 @@
 """What a run is going to do, as one value that travels to every worker."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -7,9 +8,13 @@ from typing import Any
 from harness.branch import Branch, make_branch
 from harness.config import RunConfig
 from harness.dataset import Dataset
+from harness.encoder import Encoder, get_encoder
+from harness.episode import Episode
+from harness.latents import LATENTS, opened
 from harness.record import file_stem
 from harness.reference import PRIVILEGED
 from harness.splits import Split
+from harness.store import TrackStore
 from harness.tasks import get_task
 from harness.tasks.base import Task
 from harness.window import WindowSpec
@@ -53,7 +58,28 @@ class Plan:
 
     def task(self, task_id: str) -> Task:
         """A task with this data set's action groups."""
-        return make_task(task_id, self.dataset)
+        return make_task(task_id, self.dataset, self.config.encoders)
+
+    def answered(self) -> Iterator[tuple[Branch, Task]]:
+        """Every branch with every task that it answers."""
+        for name in self.branches:
+            branch = self.make_branch(name)
+            for task in map(self.task, self.tasks):
+                if branch.route(task) is not None:
+                    yield branch, task
+
+    @property
+    def encoders(self) -> tuple[Encoder, ...]:
+        """The frozen encoders whose latents its tasks are about or its branches ask for."""
+        found = {encoder.name: encoder for task in map(self.task, self.tasks) for encoder in task.target_encoders()}
+        asked = {name for branch, task in self.answered() for name in branch.needs(task).tracks if name.startswith(LATENTS)}
+        for name in sorted(name.removeprefix(LATENTS) for name in asked):
+            found.setdefault(name, get_encoder(name, self.config.encoders.get(name)))
+        return tuple(found.values())
+
+    def open_episode(self, store: TrackStore, key: str) -> Episode:
+        """A stored episode as this run sees it; see `harness.latents.opened`."""
+        return opened(store.open(key), self.encoders, self.spec)
 
     def make_branch(self, name: str) -> Branch:
         """A branch with the run's options for it."""
@@ -66,9 +92,9 @@ class Plan:
         return list(self.config.seeds)
 
 
-def make_task(task_id: str, dataset: Dataset) -> Task:
-    """A task as this data set poses it: with the card's action groups."""
-    return get_task(task_id, dataset.card.action_groups)
+def make_task(task_id: str, dataset: Dataset, encoders: dict[str, str] | None = None) -> Task:
+    """A task as this data set poses it: with the card's action groups, and with the model folders of encoders."""
+    return get_task(task_id, dataset.card.action_groups, encoders)
 
 
 def as_json(value: Any) -> Any:

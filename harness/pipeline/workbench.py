@@ -61,7 +61,7 @@ class Workbench:
         return EpisodeRecord.from_file(self.plan.targets_file(episode))
 
     def _episode(self, episode: str) -> Episode:
-        return self.store.open(self.record(episode).key)
+        return self.plan.open_episode(self.store, self.record(episode).key)
 
     def samples(self, task: Task, episode: str, fold: Fold, role: Role) -> Samples:
         """The samples of a task in an episode that belong to a role of a fold."""

@@ -233,12 +233,12 @@ class PartWriter:
             version=version,
         )
 
-    def finish(self, episode: Episode) -> Part:
+    def finish(self, recording: Recording) -> Part:
         """Complete the files; the caller writes the marker, last."""
         for stream in self._streams.values():
             stream.close()
         sizes = {name: (self.folder / name).stat().st_size for name in self._names}
-        return Part(self.token, Recording.of(episode), self.tracks, sizes, self.decoded)
+        return Part(self.token, recording, self.tracks, sizes, self.decoded)
 
     def discard(self) -> None:
         """Remove the files."""

@@ -6,7 +6,7 @@ copied into a folder on this machine, least recently used out.
 """
 
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +106,7 @@ class TrackStore:
             data = episode.tracks[name].data
             assert not isinstance(data, VideoFile)
             total += int(np.prod(data.shape, dtype=np.int64)) * data.dtype.itemsize
-        for camera, want in wants.cameras(modalities):
+        for camera, want in wants.cameras(modalities, episode.reference):
             total += frame_bytes(want, _length(episode.tracks[camera]))
         for descriptor in wants.derived(modalities):
             if isinstance(descriptor, FrameDescriptor):
@@ -138,13 +138,34 @@ class TrackStore:
             return []
         if not self.is_local:
             self._cache.make_room(self.estimate_bytes(episode, wants))
+        self._commit(key, Recording.of(episode), lambda part: _write_tracks(part, episode, wants, set(names), threads))
+        return names
+
+    def add(self, key: str, tracks: Sequence[Track]) -> None:
+        """Store derived tracks (arrays in memory) beside what is stored of an episode.
+
+        Raises:
+            KeyError: Nothing is stored of it.
+        """
+        parts = self._parts(key)
+        if not parts:
+            raise KeyError(f"{self.uri}: episode {key} is not stored")
+
+        def fill(part: PartWriter) -> None:
+            for track in tracks:
+                part.add(track, part.samples(track))
+
+        self._commit(key, parts[-1].recording, fill)
+
+    def _commit(self, key: str, recording: Recording, fill: Callable[[PartWriter], None]) -> None:
+        """Write one part, which becomes visible as a whole or not at all."""
         folder = self._folder(key)
         hold(folder)
         try:
             part = PartWriter(folder)
             try:
-                _write_tracks(part, episode, wants, set(names), threads)
-                finished = part.finish(episode)
+                fill(part)
+                finished = part.finish(recording)
                 self._upload(finished, key)
             except BaseException:
                 part.discard()
@@ -153,7 +174,6 @@ class TrackStore:
             self._filesystem.pipe_file(f"{self._root}/{key}/{finished.token}{MARKER}", finished.to_bytes())
         finally:
             release(folder)
-        return names
 
     def open(self, key: str, tracks: Collection[str] | None = None) -> Episode:
         """A stored episode.
@@ -297,7 +317,7 @@ def _write_tracks(part: PartWriter, episode: Episode, wants: Wants, names: set[s
         reference = episode.tracks[episode.reference]
         part.add(reference, part.array(reference.name, np.zeros((_length(reference), 0), np.uint8)))
     sinks: dict[str, list[Sink]] = {}
-    for camera, want in wants.cameras(modalities):
+    for camera, want in wants.cameras(modalities, episode.reference):
         track = want.track(camera.removeprefix(CAMERA))
         if track in names:
             sinks.setdefault(camera, []).append(keep_frames(part, want, track))

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from harness.branch import FramesWant
+from harness.branch import MAIN, FramesWant
 from harness.episode import Modality
 from harness.features.base import Descriptor
 
@@ -37,13 +37,16 @@ class Wants:
         asked = [n for n, m in tracks.items() if m in (Modality.DEPTH, Modality.AUDIO) and matches(n, self.tracks)]
         return kept + asked
 
-    def cameras(self, tracks: Mapping[str, Modality]) -> Iterator[tuple[str, FramesWant]]:
+    def cameras(self, tracks: Mapping[str, Modality], reference: str) -> Iterator[tuple[str, FramesWant]]:
         """(camera track, want) for every set of frames that the episode can give, each once."""
         seen: set[str] = set()
+        videos = sorted(name for name, modality in tracks.items() if modality == Modality.VIDEO)
+        main = reference if reference in videos else next(iter(videos), None)
         for want in self.frames:
-            for name, modality in tracks.items():
+            for name in tracks:
                 camera = name.removeprefix(CAMERA)
-                if modality == Modality.VIDEO and fnmatchcase(camera, want.camera) and want.track(camera) not in seen:
+                fits = name == main if want.camera == MAIN else name in videos and fnmatchcase(camera, want.camera)
+                if fits and want.track(camera) not in seen:
                     seen.add(want.track(camera))
                     yield name, want
 
@@ -54,7 +57,7 @@ class Wants:
     def stored(self, tracks: Mapping[str, Modality], reference: str) -> dict[str, int]:
         """Name -> version of everything that these wants store of an episode, its reference track among them."""
         names = dict.fromkeys(self.recorded(tracks), 0) | {reference: 0}
-        names |= {want.track(camera.removeprefix(CAMERA)): 0 for camera, want in self.cameras(tracks)}
+        names |= {want.track(camera.removeprefix(CAMERA)): 0 for camera, want in self.cameras(tracks, reference)}
         return names | {d.name: d.version for d in self.derived(tracks)}
 
 

@@ -35,24 +35,51 @@ TASKS = {
     "hand_action_chunk": "harness.tasks.hand_action:HandActionChunk",
     "action_chunk": "harness.tasks.action_chunk:ActionChunk",
     "quality_score": "harness.tasks.quality:QualityScore",
+    "future_video": "harness.tasks.future:FutureVideo",
+    "future_retrieval": "harness.tasks.future:FutureRetrieval",
 }
+FUTURE_LATENT = "future_latent"  # one task per frozen encoder: `future_latent[ENCODER]`
+_LATENT = re.compile(rf"{FUTURE_LATENT}\[([^][]+)\]")
+# About video alone: part of a run only where they are named, or where a model of the run answers them.
+ON_DEMAND = ("future_video", "future_retrieval", FUTURE_LATENT)
 
 
 def task_ids() -> list[str]:
-    """Ids of all tasks, with their default horizons."""
+    """Ids of all tasks, with their default horizons; those of `latent_task_ids` are apart."""
     return list(TASKS)
 
 
-def get_task(task_id: str, action_groups: dict[str, ActionGroup] | None = None) -> "Task":
-    """The task of an id, `NAME` or, where the task looks ahead, `NAME@H` for a horizon of H reference samples.
+def latent_task_ids() -> list[str]:
+    """The latent task of every registered encoder."""
+    from harness.encoder import encoder_names  # noqa: PLC0415
+
+    return [f"{FUTURE_LATENT}[{name}]" for name in encoder_names()]
+
+
+def on_demand(task_id: str) -> bool:
+    """True for a task that no run has unasked."""
+    return re.split(r"[@\[]", task_id, maxsplit=1)[0] in ON_DEMAND
+
+
+def get_task(task_id: str, action_groups: dict[str, ActionGroup] | None = None, encoders: dict[str, str] | None = None) -> "Task":
+    """The task of an id: `NAME`, `NAME@H` for a horizon of H reference samples where the task looks ahead, `NAME[ENCODER]`.
 
     Args:
-        task_id: E.g. `timeline_action`, `hand_trajectory_forecast@32`.
+        task_id: E.g. `timeline_action`, `hand_trajectory_forecast@32`, `future_latent[vjepa2-tiny]`.
         action_groups: Named dimensions of the data set's commands; only `action_chunk` uses them.
+        encoders: Encoder -> model folder, for those that come without weights.
 
     Raises:
-        BadInput: No such task, or it takes no such horizon.
+        BadInput: No such task, or it takes no such horizon or encoder.
     """
+    if latent := _LATENT.fullmatch(task_id):
+        from harness.tasks.future import latent_task  # noqa: PLC0415
+
+        return latent_task(latent[1], (encoders or {}).get(latent[1]))
+    if task_id == FUTURE_LATENT:
+        raise BadInput(
+            f"task {task_id!r} needs an encoder: write {FUTURE_LATENT}[ENCODER], or name a branch that forecasts latents"
+        )
     name, at, number = task_id.partition("@")
     if name not in TASKS:
         raise BadInput(f"task {task_id!r} is not known{suggest(name, task_ids())}")

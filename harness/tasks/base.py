@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,10 @@ from numpy.typing import NDArray
 from harness.answers import AnswerKind, Targets
 from harness.episode import Episode
 from harness.window import SampleKind, Samples, View, WindowSpec
+
+if TYPE_CHECKING:
+    from harness.branch import FramesWant
+    from harness.encoder import Encoder
 
 # No input of any task: the labels themselves, and what was made from the whole recording (only calibration counts as known).
 NEVER_OBSERVED = ("action", "subtask", "main_task", "target", "point_cloud")
@@ -93,6 +97,14 @@ class Task(ABC):
 
     def target_tracks(self) -> tuple[str, ...]:
         """Derived tracks that `targets` reads beside the recorded ones, so that ingest stores them."""
+        return ()
+
+    def target_frames(self) -> "tuple[FramesWant, ...]":
+        """Decoded frames that `targets` reads, so that ingest stores them."""
+        return ()
+
+    def target_encoders(self) -> "tuple[Encoder, ...]":
+        """Frozen encoders whose latents `targets` reads, so that ingest makes them."""
         return ()
 
     def tracks_for_history(self) -> tuple[str, ...]:

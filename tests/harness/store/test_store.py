@@ -6,7 +6,7 @@ from hypothesis.extra import numpy as hnp
 from store_episodes import KEY, SMALL, Loudness, MeanColour, NewMeanColour, OnDisk, assert_same_track, key_of
 
 from harness import video
-from harness.branch import FramesWant
+from harness.branch import MAIN, FramesWant
 from harness.card import Card
 from harness.episode import Episode, Modality, Track, VideoFile
 from harness.readers.lerobot import LeRobotReader
@@ -201,3 +201,32 @@ def test_real_episodes_are_the_same_from_both_layouts(tmp_path, shared_data, old
     frames = opened[1].tracks["frames/cam_high@64x64"]
     assert frames.data.shape == (len(opened[1].timeline), 64, 64, 3) and frames.valid is None
     assert frames.data.std() > 20
+
+
+def test_derived_tracks_join_what_is_stored(tmp_path, episode):
+    store = TrackStore(str(tmp_path))
+    latent = Track("latents/x@1", Modality.VIDEO, np.ones((2, 3), np.float32), episode.timeline[[5, 9]], sources=("video/cam",))
+    with pytest.raises(KeyError):
+        store.add(KEY, [latent])
+    store.write(episode, Wants((SMALL,)), KEY)
+    before = store.recorded(KEY)
+    store.add(KEY, [latent])
+    assert_same_track(store.open(KEY).tracks["latents/x@1"], latent)
+    assert store.recorded(KEY) == before
+    assert not store.missing(KEY, Wants((SMALL,)))
+
+
+def test_the_main_camera_is_the_reference_else_the_first_by_name(tmp_path, episode):
+    wants = Wants((FramesWant(MAIN, 8, 8),))
+    assert list(wants.cameras({"video/a": Modality.VIDEO, "video/cam": Modality.VIDEO}, "video/cam")) == [
+        ("video/cam", wants.frames[0])
+    ]
+    assert list(wants.cameras({"video/b": Modality.VIDEO, "video/a": Modality.VIDEO, "pose": Modality.POSE}, "pose")) == [
+        ("video/a", wants.frames[0])
+    ]
+    assert not list(wants.cameras({"pose": Modality.POSE}, "pose"))
+    store = TrackStore(str(tmp_path))
+    store.write(episode, wants, KEY)
+    stored = store.open(KEY)
+    assert stored.main_camera == episode.main_camera == "video/cam"
+    assert "frames/cam@8x8" in stored.tracks

@@ -10,6 +10,7 @@ from task_episodes import episode_of, targets_of
 
 from harness.errors import BadInput
 from harness.metrics.base import metric_class
+from harness.metrics.psnr import BEST
 from harness.tasks import get_task, task_ids
 
 PUBLISHED = [
@@ -43,11 +44,12 @@ HORIZONS = {
     "time_to_transition": 200,
     "hand_action_chunk": 16,
     "action_chunk": 16,
+    "future_video": 20,
 }
 
 
 def test_the_published_twenty_and_ours():
-    assert task_ids() == [*PUBLISHED, "hand_action_chunk", "action_chunk", "quality_score"]
+    assert task_ids() == [*PUBLISHED, "hand_action_chunk", "action_chunk", "quality_score", "future_video", "future_retrieval"]
 
 
 @pytest.mark.parametrize("name", task_ids())
@@ -56,7 +58,9 @@ def test_a_task_says_what_a_table_needs(name):
     assert task.id == name
     assert task.title and task.mechanism and task.requires
     assert len(task.views) == (1 if task.samples == "window" and task.answer != "retrieval" else 2)
-    assert task.ceiling == (1.0 if metric_class(task.metric).direction == "up" else 0.0)
+    ceilings = {"psnr": BEST}
+    metric = metric_class(task.metric)
+    assert task.ceiling == ceilings.get(metric.name, 1.0 if metric.direction == "up" else 0.0)
     assert task.floor in {"label": ("majority", "chance"), "label_set": ("prior",), "retrieval": ("chance",)}.get(
         task.answer, ("prior", "persistence")
     )
@@ -139,7 +143,8 @@ def test_an_episode_that_lacks_everything_has_no_truth_and_is_no_error(name, n):
     task = get_task(name)
     targets, samples = targets_of(task, episode_of(n))
     assert len(targets) == len(samples)
-    needs_tracks = task.samples == "window" and (task.answer != "retrieval" or name == "caption_grounding")
+    by_content = name in ("caption_grounding", "future_retrieval")
+    needs_tracks = by_content or (task.samples == "window" and task.answer != "retrieval")
     assert not (needs_tracks and targets.valid.any())
     for array in (targets.labels, targets.label_sets, targets.values, targets.mask, targets.reference, targets.item):
         assert array is None or len(array) == len(samples)
