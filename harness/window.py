@@ -17,6 +17,7 @@ from harness.resample import Resampling, resample
 
 SampleKind = Literal["window", "order_pair", "sync_pair", "next_pair"]
 
+RATE_SAMPLES = 1024  # of a sound, the first ones, which tell its rate
 SYNC_SHIFT = 8  # windows by which the second view of a misaligned pair is moved (published task suite)
 
 
@@ -145,11 +146,13 @@ class TrackWindow:
         values: (B, T, ...) on the reference samples of the view, or (B, ...) for untimed tracks.
         valid: (B, T) True where measured; (B,) for untimed tracks.
         categories: What the codes of a label track stand for.
+        rate: Samples of recorded sound per second; None for every other track.
     """
 
     values: NDArray
     valid: BoolArray
     categories: tuple[str, ...] = ()
+    rate: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -216,6 +219,9 @@ def observe_track(
 ) -> TrackWindow:
     """The window of one track that ends at reference sample `last`, as a copy.
 
+    Recorded sound is too fast for a clock of frames: each reference sample shows the piece of it that ends there, (B, T, S), and
+    the pieces of a row, one after the other, are the sound up to t0.
+
     Args:
         track: A track whose samples can be read (not encoded video).
         timeline: (N,) reference times of the episode.
@@ -226,6 +232,8 @@ def observe_track(
     if track.times is None:
         values = np.repeat(track.array()[None], len(last), axis=0)
         return TrackWindow(values, np.ones(len(last), bool), track.categories)
+    if track.modality == Modality.AUDIO and not track.sources:
+        return _observe_sound(track, timeline, last, steps or spec.observed)
     index = last[:, None] + np.arange(1 - (steps or spec.observed), 1)
     inside = index >= 0
     times = timeline[np.maximum(index, 0)]
@@ -233,6 +241,32 @@ def observe_track(
     until = np.nextafter(timeline[last], -np.inf) if track.modality == Modality.COMMAND else timeline[last]
     values, valid = resample(track, times, until, spec.resampling)
     return TrackWindow(values, valid & inside, track.categories)
+
+
+def _observe_sound(track: Track, timeline: FloatArray, last: NDArray[np.int64], steps: int) -> TrackWindow:
+    """The last `steps` pieces of S samples at or before t0, S being what an interval of the timeline holds.
+
+    A piece is valid where all of it is measured and it ends where it should: a gap in the recording, or its end, moves it.
+    """
+    clock = track.times
+    assert clock is not None, f"track {track.name} is untimed"
+    if len(clock) < 2 or len(timeline) < 2:
+        return TrackWindow(np.zeros((len(last), steps, 1), np.float32), np.zeros((len(last), steps), bool))
+    interval = float(np.median(np.diff(timeline)))
+    rate = round(1 / float(np.median(np.diff(clock[:RATE_SAMPLES]))))
+    size = max(1, round(rate * interval))
+    stop = np.searchsorted(clock, timeline[last], side="right")
+    index = stop[:, None] - steps * size + np.arange(steps * size)
+    inside, index = index >= 0, np.maximum(index, 0)
+    first, end = int(index.min()), int(index.max()) + 1
+    samples, measured = track.array(first, end)[index - first], track.mask()[first:end][index - first]
+    measured = measured & np.isfinite(samples).reshape(*samples.shape[:2], -1).all(axis=2)
+    pieces = (len(last), steps, size)
+    expected = timeline[last][:, None] - interval * np.arange(steps - 1, -1, -1)
+    in_place = np.abs(clock[index].reshape(pieces)[:, :, -1] - expected) < interval
+    valid = (inside & measured).reshape(pieces).all(axis=2) & in_place
+    samples = np.where(measured.reshape(measured.shape + (1,) * (samples.ndim - 2)), samples, 0)
+    return TrackWindow(samples.reshape(*pieces, *samples.shape[2:]), valid, rate=float(rate))
 
 
 def view_times(episode: Episode, last: NDArray[np.int64], spec: WindowSpec) -> FloatArray:

@@ -71,3 +71,30 @@ def test_row_seeds_depend_on_the_row_alone() -> None:
     assert len(set(seeds.tolist())) == 3
     assert (row_seeds(ids[::-1], 0)[::-1] == seeds).all()
     assert (row_seeds(ids, 1) != seeds).all() and (row_seeds(ids, 0, 1) != seeds).all()
+
+
+def sound(seconds: float, rate: int, lost: slice | None = None) -> Track:
+    """A ramp: the number of each sample."""
+    data = np.arange(int(seconds * rate), dtype=np.float32)
+    if lost is not None:
+        data[lost] = np.nan
+    return Track("audio/mic", Modality.AUDIO, data, np.arange(len(data)) / rate)
+
+
+def test_sound_is_shown_whole_up_to_t0_in_pieces_of_one_reference_interval() -> None:
+    times, track = np.arange(40) / 20.0, sound(2.0, 1600)
+    shown = observe_track(track, times, np.array([19, 30]), WindowSpec(length=20), 19)
+    assert shown.values.shape == (2, 19, 80) and shown.rate == 1600 and shown.valid.all()
+    last = [int(times[i] * 1600) for i in (19, 30)]
+    for row, end in enumerate(last):  # the sample at t0 is the last one, and not one is left out
+        np.testing.assert_array_equal(shown.values[row].reshape(-1), np.arange(end - 19 * 80 + 1, end + 1))
+
+
+def test_no_sound_before_the_recording_in_a_gap_or_after_its_end() -> None:
+    times, spec = np.arange(40) / 20.0, WindowSpec(length=20)
+    early = observe_track(sound(2.0, 1600), times, np.array([4]), spec)
+    assert early.valid[0].tolist() == [False] * 16 + [True] * 4 and not early.values[0, :15].any()
+    silent = observe_track(sound(2.0, 1600, slice(801, 810)), times, np.array([19]), spec, 19)
+    assert np.flatnonzero(~silent.valid[0]).tolist() == [10] and np.isfinite(silent.values).all()
+    ended = observe_track(sound(1.0, 1600), times, np.array([39]), spec)
+    assert not ended.valid.any()
