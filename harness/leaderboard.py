@@ -19,19 +19,20 @@ TINY_WEIGHTS = "tiny-pretrained"
 """`BranchCard.weights` of a branch whose pretrained weights our own scripts made small, from demo sessions."""
 
 
-def evidence_grade(*, simulated: bool, limited: bool, split: Split) -> str:
+def evidence_grade(*, simulated: bool, limited: bool, split: Split, selected: bool = False) -> str:
     """The weakest of what caps it.
 
     Args:
         simulated: Recordings from a simulator.
         limited: A limit was set.
         split: A session or a participant on both sides, or one episode on both sides of a border, caps at `dry_run`.
+        selected: The folder is one of `espalier select`, which caps at `dry_run` too.
     """
     if simulated:
         return "mock"
     if limited:
         return "smoke"
-    return "dry_run" if split.unit == "interval" or any(split.shared().values()) else "held_out"
+    return "dry_run" if selected or split.unit == "interval" or any(split.shared().values()) else "held_out"
 
 
 def row_evidence(run: str, weights: str) -> str:

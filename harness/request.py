@@ -39,6 +39,7 @@ class Request:
         tasks: Task ids; empty = all that the data pose.
         out: The run folder.
         address: Ray cluster; None = a local one.
+        selection: What `espalier select` was asked for, as JSON values; None in any other run.
     """
 
     dataset: Dataset
@@ -48,6 +49,7 @@ class Request:
     tasks: tuple[str, ...]
     out: Path
     address: str | None = None
+    selection: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,8 @@ def prepare(request: Request) -> Prepared:
     refs = [ref for ref in refs if ref.id in set(plan.split.episodes)]
     data_keys = _data_keys(plan, refs)
     # An episode that could not be read then may have been fetched again since.
-    _refuse_other_run(plan, previous, data_hash(data_keys, [q["episode"] for q in previous.get("quarantined", ())]))
+    data = data_hash(data_keys, [q["episode"] for q in previous.get("quarantined", ())])
+    _refuse_other_run(plan, previous, data, request.selection)
     return Prepared(request, plan, refs, data_keys, quarantined, previous)
 
 
@@ -148,7 +151,8 @@ def _tasks(request: Request, previous: dict[str, Any], plan: Plan) -> tuple[str,
     for task_id in tasks:
         plan.task(task_id)
     if not (named or there):  # what only models of the run answer comes with them
-        tasks += tuple(task for task in (*ON_DEMAND[:2], *dict.fromkeys(latents)) if task not in tasks and _modelled(plan, task))
+        more = ("hand_action_chunk", *ON_DEMAND[:2], *dict.fromkeys(latents))
+        tasks += tuple(task for task in more if task not in tasks and _modelled(plan, task))
     return there if set(tasks) == set(there) else tasks
 
 
@@ -159,7 +163,7 @@ def _modelled(plan: Plan, task_id: str) -> bool:
 
 
 def _check_encoders(plan: Plan) -> None:
-    """A clip must fit into a window (it would reach behind t0 otherwise), and nobody's pretraining may have seen the test.
+    """An encoder must have weights that have not seen the test, and clips that fit into a window.
 
     Raises:
         BadInput: Names what is wrong, also where an encoder has no weights.
@@ -168,11 +172,7 @@ def _check_encoders(plan: Plan) -> None:
     for encoder in plan.encoders:
         if seen := sorted(test & set(encoder.pretrained_on)):
             raise BadInput(f"encoder {encoder.name} was pretrained on {seen[0]}, which this split tests; test other episodes")
-        if encoder.span > plan.spec.length:
-            raise BadInput(
-                f"encoder {encoder.name} looks at clips of {encoder.span} samples and a window has {plan.spec.length}; "
-                f"give windows.length={encoder.span}"
-            )
+        encoder.check_fits(plan.spec.length)
         _ = encoder.fingerprint
 
 
@@ -270,14 +270,14 @@ def _previous(out: Path) -> dict[str, Any]:
     return {}
 
 
-def _refuse_other_run(plan: Plan, previous: dict[str, Any], data: str) -> None:
+def _refuse_other_run(plan: Plan, previous: dict[str, Any], data: str, selection: dict[str, Any] | None) -> None:
     """Refuse to mix two runs in one folder, by the name of what differs."""
     if not previous:
         return
     old_set, new_set = previous["dataset"]["name"], plan.dataset.card.name
     if old_set != new_set:
         raise BadInput(f"--out {plan.out} holds a run of data set {old_set!r}, not {new_set!r}; give another --out")
-    for name, mine in frozen(plan, data).items():
+    for name, mine in {**frozen(plan, data), "selection": selection}.items():
         if name in previous and previous[name] != mine:
             old, new = _what_differs(previous[name], mine)
             raise BadInput(

@@ -23,6 +23,7 @@ from harness.pipeline.fit import FitJob, artifact_folder, fit, is_fitted
 from harness.pipeline.ingest import Quarantined, estimated_bytes, ingest, is_ingested, quarantine
 from harness.pipeline.plan import Plan, as_json
 from harness.pipeline.predict import Block, blocks_of, predict
+from harness.pipeline.processes import processes_of
 from harness.pipeline.workbench import Workbench
 from harness.progress import progress
 from harness.record import EpisodeRecord
@@ -53,8 +54,14 @@ class Outcome:
         return 3 if self.quarantined or self.failed else 0
 
 
-def run(request: Request, console: Console) -> Outcome:
+def run(request: Request, console: Console, choose: Callable[[Plan], Plan] | None = None) -> Outcome:
     """Do a run, or what is missing of it.
+
+    Args:
+        request: What to do.
+        console: For progress.
+        choose: Called once everything is in the store and before anything is fitted; returns the plan with other options of
+            branches (model selection).
 
     Raises:
         BadInput: See `prepare`; nothing of an existing run is touched then.
@@ -66,7 +73,7 @@ def run(request: Request, console: Console) -> Outcome:
     manifest = _begin(prepared)
     plan = prepared.plan
     try:
-        _work(manifest, console)
+        _work(manifest, console, choose)
         leaderboard = score_run(plan.out, plan.out, list(find_bundles(plan.out / "bundles")), len(manifest.quarantined))
     except BaseException:
         manifest.write("interrupted")
@@ -87,7 +94,7 @@ def _begin(prepared: Prepared) -> "_Manifest":
     return manifest
 
 
-def _work(manifest: "_Manifest", console: Console) -> None:
+def _work(manifest: "_Manifest", console: Console, choose: Callable[[Plan], Plan] | None) -> None:
     """Ingest, fit and predict what is missing. Ray starts once, and only if there is something to do."""
     prepared, plan = manifest.prepared, manifest.plan
     with ExitStack() as session:
@@ -104,6 +111,9 @@ def _work(manifest: "_Manifest", console: Console) -> None:
         manifest.plan = plan = with_widths(plan)
         _check_posed(plan, manifest.quarantined)
         _tell_unposed(plan, prepared.request.tasks, console)
+        if choose:
+            connect()
+            manifest.plan = plan = choose(plan)
         manifest.failed += _fit_and_predict(plan, connect, console)
 
 
@@ -143,7 +153,9 @@ class _Manifest:
                 "simulated": card.simulated,
                 "limited": plan.config.limit.episodes is not None or plan.config.limit.windows is not None,
                 "config_passed": self.prepared.request.passed,
-                "config": as_json(plan.config),
+                "config": as_json(self.prepared.plan.config),
+                "selection": self.prepared.request.selection,
+                "chosen": as_json(plan.config.branch) if self.prepared.request.selection else None,
                 **frozen(plan, data_hash(self.prepared.data_keys, [q.episode for q in self.quarantined])),
                 "seeds": plan.config.seeds,
                 "branches": list(plan.branches),
@@ -153,6 +165,7 @@ class _Manifest:
                 "lacking": {e: r.lacking for e, r in records.items() if r.lacking},
                 "decoded_frames": {e: r.decoded_frames for e, r in records.items() if r.decoded_frames},
                 "block_widths": plan.block_widths,
+                "processes": processes_of(plan.out),
                 "environment": environment(),
                 "timings": {"wall_s": round(self._worked + time.monotonic() - self._began, 1)},
                 "gpu_s": 0.0,

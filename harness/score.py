@@ -54,7 +54,8 @@ def score_run(run: Path, out: Path, bundles: Sequence[Bundle] | None = None, qua
     found = list(find_bundles(run / "bundles")) if bundles is None else list(bundles)
     if bundles is None and not found:
         raise BadInput(f"{run}: no bundle to score; run `espalier run` to its end first")
-    evidence = evidence_grade(simulated=manifest["simulated"], limited=manifest["limited"], split=held.split)
+    selected = bool(manifest.get("selection"))
+    evidence = evidence_grade(simulated=manifest["simulated"], limited=manifest["limited"], split=held.split, selected=selected)
     lost = len(manifest["quarantined"]) if quarantined is None else quarantined
     with threadpool_limits(1):  # the last bit of a sum depends on the threads, and a score must not depend on the machine
         evaluation = evaluate(held, found)
@@ -118,7 +119,9 @@ def score_paths(paths: Sequence[Path], targets: Path | None, out: Path) -> dict[
     run = targets or next((p for p in paths if (p / "split.json").is_file()), None)
     if run is None:
         raise BadInput(f"{paths[0]}: not a run folder; name the run whose targets it answers with --targets")
-    bundles = list({bundle.folder.resolve(): bundle for path in paths for bundle in find_bundles(path)}.values())
+    # A run folder may hold runs of its own (those of a selection): its bundles stand in one place.
+    roots = [path / "bundles" if (path / "split.json").is_file() else path for path in paths]
+    bundles = list({bundle.folder.resolve(): bundle for root in roots for bundle in find_bundles(root)}.values())
     if not bundles:
         raise BadInput(f"{paths[0]}: no bundle below it (folders fold=*/seed=* with a manifest.json)")
     return score_run(run, out, bundles)

@@ -19,7 +19,7 @@ from harness.window import Samples, WindowSpec
 Role = Literal["train", "validation", "test"]
 ROLES: tuple[Role, ...] = ("train", "validation", "test")
 _NUMBERED = re.compile(r"episode_(\d+)")
-KINDS = ("held_out_episode", "held_out_session", "leave_one_session_out", "chronological", "explicit")
+KINDS = ("held_out_episode", "held_out_session", "leave_one_session_out", "leave_one_episode_out", "chronological", "explicit")
 
 
 @dataclass
@@ -29,6 +29,7 @@ class SplitConfig:
     Attributes:
         kind: One of `KINDS`; null takes the card's frozen split, else `held_out_session` where there are three sessions or
             more, else `held_out_episode`. Naming roles below makes it `explicit`.
+        episodes: Only these take part: ranges over the episode index, or ids. Null = all.
         train: Explicit: ranges over the episode index (`0-49,52`), or ids.
         validation: As `train`.
         test: As `train`.
@@ -38,6 +39,7 @@ class SplitConfig:
     """
 
     kind: str | None = None
+    episodes: Any = None
     train: Any = None
     validation: Any = None
     test: Any = None
@@ -179,6 +181,9 @@ def make_split(refs: list[EpisodeRef], config: SplitConfig, spec: WindowSpec, un
     Raises:
         BadInput: Unknown kind, empty role, an episode in two roles, or too few sessions.
     """
+    if config.episodes is not None:
+        chosen = set(resolve_episodes(refs, config.episodes, "split.episodes", unlisted))
+        refs = [ref for ref in refs if ref.id in chosen]
     kind = "explicit" if is_explicit(config) else config.kind or _default_kind(refs)
     if kind not in KINDS:
         raise BadInput(f"split.kind={kind!r} is not known{suggest(kind, list(KINDS))}")
@@ -189,6 +194,7 @@ def make_split(refs: list[EpisodeRef], config: SplitConfig, spec: WindowSpec, un
             "held_out_episode": _held_out_episode,
             "held_out_session": _held_out_session,
             "leave_one_session_out": _leave_one_session_out,
+            "leave_one_episode_out": _leave_one_episode_out,
             "chronological": _chronological,
         }[kind](refs, config)
     for fold in folds:
@@ -308,22 +314,31 @@ def _held_out_session(refs: list[EpisodeRef], config: SplitConfig) -> tuple[list
 
 
 def _leave_one_session_out(refs: list[EpisodeRef], config: SplitConfig) -> tuple[list[Fold], str]:
-    """Each session is tested once; the next one (cyclically) validates, so early stopping never sees the test session.
+    return _leave_one_out(refs, _sessions(refs, 3), config), "session"
+
+
+def _leave_one_episode_out(refs: list[EpisodeRef], config: SplitConfig) -> tuple[list[Fold], str]:
+    if len(refs) < 3:
+        raise BadInput(f"split.kind=leave_one_episode_out needs 3 episodes, there are {len(refs)}")
+    return _leave_one_out(refs, {ref.id: ref.id for ref in refs}, config), "episode"
+
+
+def _leave_one_out(refs: list[EpisodeRef], unit: dict[str, str], config: SplitConfig) -> list[Fold]:
+    """Each unit is tested once; the next one (cyclically) validates, so early stopping never sees the test unit.
 
     With `validation_share=0` none validates, and all others train.
     """
-    session = _sessions(refs, 3)
-    names = sorted(set(session.values()))
+    names = sorted(set(unit.values()))
     folds = []
     for i, held_out in enumerate(names):
         checker = names[(i + 1) % len(names)] if config.validation_share > 0 else None
         parts = {
-            "test": [r for r in refs if session[r.id] == held_out],
-            "validation": [r for r in refs if session[r.id] == checker],
-            "train": [r for r in refs if session[r.id] not in (held_out, checker)],
+            "test": [r for r in refs if unit[r.id] == held_out],
+            "validation": [r for r in refs if unit[r.id] == checker],
+            "train": [r for r in refs if unit[r.id] not in (held_out, checker)],
         }
         folds.append(Fold(i, _ids(parts["train"]), _ids(parts["validation"]), _ids(parts["test"])))
-    return folds, "session"
+    return folds
 
 
 def _chronological(refs: list[EpisodeRef], config: SplitConfig) -> tuple[list[Fold], str]:

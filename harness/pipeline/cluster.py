@@ -69,7 +69,7 @@ def _connect(address: str | None) -> None:
                 ray.init(address=address, **quiet)
             else:
                 os.environ.setdefault("RAY_AUTH_MODE", "disabled")
-                ray.init(include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **quiet)
+                ray.init(address="local", include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **quiet)
     except (ConnectionError, RuntimeError, ValueError) as error:
         if not address:
             raise WorkFailed(

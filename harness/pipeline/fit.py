@@ -14,6 +14,7 @@ from harness.branch import Artifact, FitContext
 from harness.card import first_line
 from harness.manifest import write_json
 from harness.pipeline.plan import Plan
+from harness.pipeline.processes import note_process
 from harness.pipeline.workbench import Workbench
 from harness.splits import Fold
 
@@ -68,6 +69,7 @@ def fit_branch(plan: Plan, job: FitJob, bench: Workbench | None = None) -> float
     """
     bench = bench or Workbench(plan)
     began = time.monotonic()
+    note_process(plan.home, job.branch, "fit")
     fold: Fold = plan.split.folds[job.fold]
     branch = plan.make_branch(job.branch)
     posed = {task for e in fold.train if bench.usable(e) for task in bench.record(e).tasks}

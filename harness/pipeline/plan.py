@@ -35,6 +35,7 @@ class Plan:
         branches: Branch ids that are fitted and predict; privileged rows are apart.
         references: `oracle`, `copy`.
         block_widths: Feature block -> columns, over all episodes; empty before ingest.
+        part_of: Folder of the run that this one is a part of, as a trial is: targets stand there. None = itself.
     """
 
     dataset: Dataset
@@ -47,10 +48,16 @@ class Plan:
     branches: tuple[str, ...]
     references: tuple[str, ...] = ()
     block_widths: dict[str, int] = field(default_factory=dict)
+    part_of: Path | None = None
+
+    @property
+    def home(self) -> Path:
+        """Folder of the run, also for a part of it."""
+        return self.part_of or self.out
 
     def targets_file(self, episode: str) -> Path:
         """Targets and record of one episode."""
-        return self.out / "targets" / f"{file_stem(episode)}.parquet"
+        return self.home / "targets" / f"{file_stem(episode)}.parquet"
 
     def bundle(self, branch: str, fold: int, seed: int) -> Path:
         """Folder of one bundle."""

@@ -18,6 +18,7 @@ from harness.bundle import COST
 from harness.card import first_line
 from harness.pipeline.fit import FitJob, artifact_folder
 from harness.pipeline.plan import Plan
+from harness.pipeline.processes import note_process
 from harness.pipeline.workbench import Workbench
 from harness.record import file_stem
 from harness.reference import PRIVILEGED, copy_current, oracle
@@ -97,6 +98,7 @@ class Actor:
     def _branch(self, block: Block) -> tuple[Branch, Predictor]:
         key = (block.branch, block.fold, block.seed)
         if key not in self.loaded:
+            note_process(self.plan.home, block.branch, "predict")
             branch = self.plan.make_branch(block.branch)
             folder = artifact_folder(self.plan, FitJob(*key))
             self.loaded[key] = (branch, branch.predictor(Artifact.load(folder)))
