@@ -129,20 +129,54 @@ def list_(
 
 @app.command()
 def store(
-    options: Options = None,
+    words: Annotated[
+        list[str] | None, typer.Argument(metavar="[DATASET] [KEY=VALUE]...", help="A data set, and options.")
+    ] = None,
     config: ConfigFile = None,
+    prepare: Annotated[str | None, typer.Option(metavar="BRANCH", help="Encode DATASET for it; say what that costs.")] = None,
     prune: Annotated[float | None, typer.Option(help="Remove least recently used episodes until so many GiB are left.")] = None,
+    address: Annotated[str | None, typer.Option(help="Ray cluster; without it a local Ray starts and stops.")] = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Show the size of the track store, or make it smaller."""
+    """Show the size of the track store, make it smaller, or fill it with the latents that a branch stands on."""
     from harness.config import load_config  # noqa: PLC0415
     from harness.dataset import home  # noqa: PLC0415
     from harness.store import TrackStore  # noqa: PLC0415
 
-    resolved, _ = load_config(config, options or [])
+    named = [word for word in words or [] if "=" not in word]
+    options = [word for word in words or [] if "=" in word]
+    if prepare is not None:
+        if len(named) != 1:
+            raise BadInput("store --prepare: name one data set, e.g. espalier store demo --prepare world_model:jepa")
+        raise typer.Exit(_prepare(named[0], options, config, prepare, address, as_json=as_json))
+    if named:
+        raise BadInput(f"store {named[0]}: a data set is for --prepare BRANCH; options are key=value")
+    resolved, _ = load_config(config, options)
     opened = TrackStore(resolved.store.uri or str(home() / "store"), resolved.store.max_gib)
     if prune is not None:
         console().print(Text(f"removed {len(opened.prune(prune))} episodes"))
     console().print(Text(f"{opened.uri}: {opened.size() / 2**30:.3f} GiB"))
+
+
+def _prepare(name: str, options: list[str], file: Path | None, branch: str, address: str | None, *, as_json: bool) -> int:
+    from harness.pipeline.cluster import check_reachable, ray_session  # noqa: PLC0415
+    from harness.pipeline.prepare import lines, make_order, report  # noqa: PLC0415
+    from harness.pipeline.prepare import prepare as execute  # noqa: PLC0415
+    from harness.progress import progress  # noqa: PLC0415
+
+    dataset, resolved, _ = _open(name, options, file)
+    order = make_order(dataset, resolved, branch)
+    refs, faults = dataset.list_episodes()
+    with ray_session(address), progress("prepare", len(refs), console(error=True)) as tick:
+        check_reachable([dataset.root])
+        body = report(order, execute(order, refs, tick))
+    body["quarantined"] += [{"episode": episode, "reason": f"{path}: {why}"} for episode, path, why in faults]
+    if as_json:
+        print(json.dumps(body, indent=1))
+    else:
+        for line in lines(body):
+            console().print(Text(line), soft_wrap=True)
+    return 3 if body["quarantined"] else 0
 
 
 def _open(name: str, options: list[str] | None, file: Path | None) -> tuple[Any, Any, dict[str, Any]]:

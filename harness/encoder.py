@@ -46,6 +46,18 @@ class Encoder(ABC):
         """Reference samples from the first to the last frame of a clip, both counted."""
         return self.stride * (self.frames - 1) + 1
 
+    def check_fits(self, length: int) -> None:
+        """A clip must fit into a window: it would reach behind t0 otherwise, and behind what a view shows.
+
+        Raises:
+            BadInput: It does not fit `length` reference samples.
+        """
+        if self.span > length:
+            raise BadInput(
+                f"encoder {self.name} looks at clips of {self.span} samples and a window has {length}; "
+                f"give windows.length={self.span}"
+            )
+
     @property
     @abstractmethod
     def fingerprint(self) -> str:

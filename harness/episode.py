@@ -104,6 +104,10 @@ class Track:
             return self.data.read(start, self.data.shape[0] if stop is None else stop)
         return self.data[start:stop] if self.times is not None else self.data
 
+    def renamed(self, name: str) -> "Track":
+        """The same track under another name."""
+        return replace(self, name=name)
+
     def mask(self) -> BoolArray:
         """(T,) True where a sample is measured in all its parts."""
         if self.times is None:

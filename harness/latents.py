@@ -8,9 +8,8 @@ Clips end where windows end, so the track is keyed by encoder and window spec: `
 `latents/<encoder>` in an opened episode of a run.
 """
 
-import time
 from collections.abc import Collection
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from hashlib import blake2b
 
 import numpy as np
@@ -26,21 +25,6 @@ from harness.window import WindowSpec
 
 LATENTS = "latents/"
 CLIPS_AT_ONCE = 16
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """What it took to encode one episode.
-
-    Attributes:
-        seconds: Wall time of reading stored frames and encoding them.
-        clips: How many.
-        size: Bytes of the latents.
-    """
-
-    seconds: float
-    clips: int
-    size: int
 
 
 def frames_of(encoder: Encoder) -> FramesWant:
@@ -68,12 +52,12 @@ def opened(episode: Episode, encoders: Collection[Encoder], spec: WindowSpec) ->
         if not name.startswith(LATENTS):
             tracks[name] = track
         elif name in mine:
-            tracks[mine[name]] = replace(track, name=mine[name])
+            tracks[mine[name]] = track.renamed(mine[name])
     camera = episode.main_camera
     for name, track in episode.tracks.items():
         if name.startswith("frames/") and camera is not None and track.sources == (camera,):
             alias = f"{MAIN}{name[name.rindex('@') :]}"
-            tracks[alias] = replace(track, name=alias)
+            tracks[alias] = track.renamed(alias)
     return episode.with_tracks(tracks)
 
 
@@ -85,15 +69,13 @@ def is_missing(store: TrackStore, key: str, encoder: Encoder, spec: WindowSpec) 
     return frames_of(encoder).pattern in opened(episode, (), spec).tracks
 
 
-def keep(store: TrackStore, key: str, encoder: Encoder, spec: WindowSpec) -> Encoded | None:
-    """Encode the clips of one stored episode, from its stored frames; None where there is nothing to do (or no camera)."""
+def keep(store: TrackStore, key: str, encoder: Encoder, spec: WindowSpec) -> bool:
+    """Encode the clips of one stored episode, from its stored frames; False where there is nothing to do (or no camera)."""
     if not is_missing(store, key, encoder, spec):
-        return None
-    began = time.monotonic()
+        return False
     track = latent_track(opened(store.open(key), (), spec), encoder, spec)
-    store.add(key, [replace(track, name=stored_name(encoder, spec))])
-    assert isinstance(track.data, np.ndarray)
-    return Encoded(time.monotonic() - began, len(track.data), track.data.nbytes)
+    store.add(key, [track.renamed(stored_name(encoder, spec))])
+    return True
 
 
 def latent_track(episode: Episode, encoder: Encoder, spec: WindowSpec) -> Track:

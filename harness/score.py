@@ -19,6 +19,7 @@ from harness.manifest import write_json
 from harness.pipeline.plan import make_task
 from harness.record import EpisodeRecord
 from harness.report import write_reports
+from harness.report.examples import write_examples
 from harness.splits import Split
 from harness.tables import write_atomically
 from harness.window import WindowSpec
@@ -64,6 +65,7 @@ def score_run(run: Path, out: Path, bundles: Sequence[Bundle] | None = None, qua
     write_scores(evaluation, out / "scores.parquet")
     write_json(out / "leaderboard.json", leaderboard)
     write_reports(leaderboard, out)
+    write_examples(held, found, out / "examples")
     return leaderboard
 
 
