@@ -3,10 +3,12 @@
 import json
 import os
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,7 +46,17 @@ def head(token: Path) -> Iterator[str]:
         "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
         "HF_HUB_OFFLINE": "1",
     }
-    words = ["start", "--head", "--block", f"--port={port}", f"--dashboard-port={dashboard}", "--num-cpus=2"]
+    # A folder of its own (a short one: sockets stand in it), so that no other Ray of this machine takes this head for its own.
+    folder = tempfile.mkdtemp(prefix="ray")
+    words = [
+        "start",
+        "--head",
+        "--block",
+        f"--port={port}",
+        f"--dashboard-port={dashboard}",
+        "--num-cpus=2",
+        f"--temp-dir={folder}",
+    ]
     process = subprocess.Popen(
         [BIN / "ray", *words], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )
@@ -58,6 +70,7 @@ def head(token: Path) -> Iterator[str]:
     yield f"http://127.0.0.1:{dashboard}"
     os.killpg(process.pid, signal.SIGTERM)
     process.wait(60)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def submit(head: str, token: Path, home: Path, *words: object) -> subprocess.CompletedProcess[str]:
