@@ -3,13 +3,16 @@
 PYTEST = HF_HUB_OFFLINE=1 RAY_AUTH_MODE=disabled .venv/bin/python -m pytest
 RUN ?= runs/demo
 
-.PHONY: setup demo test test-slow check format
+.PHONY: setup demo tiny test test-slow check format
 
 setup:
 	@ops/setup.sh
 
 demo: setup  ## 8 simulated episodes, floors and heads, all tasks
 	.venv/bin/espalier run demo --out $(RUN)
+
+tiny: setup  ## train the tiny checkpoints anew, one script per family
+	HF_HUB_OFFLINE=1 .venv/bin/python -m branches.policy.pretrain_smolvlm
 
 check: setup  ## style and types
 	.venv/bin/ruff format --check .

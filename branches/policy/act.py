@@ -7,7 +7,7 @@ from lerobot.policies.act.configuration_act import ACTConfig
 from lerobot.policies.act.modeling_act import ACTPolicy
 from lerobot.utils.constants import ACTION, OBS_IMAGES, OBS_STATE
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from branches.policy.config import ACTOptions
 from branches.policy.training import Batch, masked_mean
@@ -16,13 +16,33 @@ from branches.policy.training import Batch, masked_mean
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
+SMALL = "small"
+
+
+class SmallBackbone(nn.Module):
+    """Stands where lerobot puts a ResNet: (B, 3, h, w) -> (B, 64, h / 16, w / 16) under the name that ACT reads."""
+
+    channels = 64
+
+    def __init__(self) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for before, after, size in ((3, 16, 5), (16, 32, 3), (32, 64, 3), (64, self.channels, 3)):
+            layers += [nn.Conv2d(before, after, size, stride=2, padding=size // 2), nn.GroupNorm(8, after), nn.ReLU()]
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, frames: Tensor) -> dict[str, Tensor]:
+        """As torchvision's `IntermediateLayerGetter`."""
+        return {"feature_map": self.layers(frames)}
+
+
 class ACTNetwork:
     """The policy and its loss: absolute error of the measured numbers, and the divergence of the latent.
 
     Args:
         options: Shape.
         cameras: Frames a window has.
-        state: Numbers of the state.
+        state: Numbers of one state.
         action: Numbers of an action.
         horizon: Actions of a chunk.
     """
@@ -31,22 +51,28 @@ class ACTNetwork:
         self.keys = [f"{OBS_IMAGES}.{i}" for i in range(cameras)]
         image = PolicyFeature(FeatureType.VISUAL, (3, options.image_size, options.image_size))
         config = ACTConfig(
-            input_features=dict.fromkeys(self.keys, image) | {OBS_STATE: PolicyFeature(FeatureType.STATE, (state,))},
+            input_features=dict.fromkeys(self.keys, image)
+            | {OBS_STATE: PolicyFeature(FeatureType.STATE, (state * options.state_steps,))},
             output_features={ACTION: PolicyFeature(FeatureType.ACTION, (action,))},
             chunk_size=horizon,
             n_action_steps=horizon,
             pretrained_backbone_weights=None,
+            vision_backbone="resnet18" if options.backbone == SMALL else options.backbone,
             dim_model=options.width,
             n_heads=options.heads,
             dim_feedforward=options.feedforward,
             n_encoder_layers=options.encoder_layers,
             n_vae_encoder_layers=options.encoder_layers,
             n_decoder_layers=options.decoder_layers,
+            dropout=options.dropout,
             latent_dim=options.latent,
             kl_weight=options.kl_weight,
             device="cpu",
         )
         self.module = ACTPolicy(config)
+        if options.backbone == SMALL:
+            self.module.model.backbone = SmallBackbone()
+            self.module.model.encoder_img_feat_input_proj = nn.Conv2d(SmallBackbone.channels, options.width, kernel_size=1)
         self.kl_weight = options.kl_weight
 
     def loss(self, batch: Batch, draw: torch.Generator) -> Tensor:

@@ -3,27 +3,22 @@
 import json
 import tempfile
 from abc import abstractmethod
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
-from numpy.typing import NDArray
-
-from branches.policy.config import ACTOptions, PolicyOptions, parse_options
-from branches.policy.spaces import STATE, Space, space_of
-from branches.policy.windows import choose_cameras, frames_of, gather, in_parts
-from harness.answers import Predictions, Status, all_ok
+from branches.policy.config import ACTOptions, PolicyOptions, SmolVLAOptions, parse_options
+from branches.policy.spaces import STATE
+from branches.policy.vlm import TINY, check_directory, check_modules, digest, episodes_of
+from branches.policy.windows import INSTRUCTION, choose_cameras, gather
 from harness.branch import Artifact, Branch, BranchCard, FitContext, FramesWant, Needs, Predictor, Route, TrainingSet
 from harness.errors import BadInput
 from harness.tasks.action_chunk import ActionChunk
 from harness.tasks.base import Task
 from harness.tasks.hand_action import HandActionChunk
-from harness.window import ObservedBatch
 
 if TYPE_CHECKING:  # torch and lerobot take seconds to import: the command line must not wait for them
     from branches.policy.training import Policy
-
-PART = 64  # windows that go through a network at once
 
 
 class PolicyBranch(Branch):
@@ -31,11 +26,31 @@ class PolicyBranch(Branch):
 
     presets: ClassVar[tuple[str, ...]] = ("tiny", "real")
     projected: ClassVar[bool] = False
+    reads: ClassVar[bool] = False
     config: PolicyOptions
 
     @abstractmethod
     def build(self, cameras: int, state: int, action: int, horizon: int) -> "Policy":
-        """The network, freshly drawn from torch's generator."""
+        """The network, what is not loaded freshly drawn from torch's generator.
+
+        Args:
+            cameras: Frames it looks at.
+            state: Numbers of one state.
+            action: Numbers of one action.
+            horizon: Actions of a chunk.
+        """
+
+    def base(self) -> str | None:
+        """Digest of the pretrained weights that it stands on and does not change; None where there are none.
+
+        Raises:
+            BadInput: They are not there, or are none.
+        """
+        return None
+
+    def pretrained_on(self) -> tuple[str, ...]:
+        """Episodes that those weights have seen, as far as they are recorded."""
+        return ()
 
     def route(self, task: Task) -> Route | None:
         """Robot commands and hand-pose actions."""
@@ -45,144 +60,78 @@ class PolicyBranch(Branch):
         """The frame at t0 of every camera that may be looked at, the state, and the past of the action."""
         size = self.config.image_size
         frames = FramesWant(self.config.cameras, size, size, steps=1)
-        return Needs(tracks=(*task.tracks_for_history(), STATE), frames=(frames,))
+        text = (INSTRUCTION,) if self.reads else ()
+        return Needs(tracks=(*task.tracks_for_history(), STATE, *text), frames=(frames,))
 
     def fit(self, train: TrainingSet, validation: TrainingSet, context: FitContext) -> Artifact:
         """Train one network per task.
 
         Raises:
-            BadInput: No training window has a camera and a state.
+            BadInput: No training window has a camera and a state, or the action has more numbers than the network takes.
+            WorkFailed: Memory did not do.
         """
-        fitted, details, parameters = [], {}, 0
+        fitted, details, parameters, base = [], {}, 0, self.base()
         for task in context.tasks:
-            said, count = self._fit_task(task, train, validation, context)
+            said, count = self._fit_task(task, train, validation, context, base)
             details[task.id] = said
             parameters += count
             fitted.append(said.pop("episodes"))
         seen = tuple(sorted({e for episodes in fitted for e in episodes["train"]}))
         checked = tuple(sorted({e for episodes in fitted for e in episodes["validation"]}))
+        before = self.pretrained_on()
         parts = {"scales": seen, "weights": seen} | ({"early_stopping": checked} if checked else {})
-        return Artifact(context.out, parts, parameters=parameters, details=details)
+        return Artifact(context.out, parts | ({"pretrained": before} if before else {}), parameters=parameters, details=details)
 
     def _fit_task(
-        self, task: Task, train: TrainingSet, validation: TrainingSet, context: FitContext
+        self, task: Task, train: TrainingSet, validation: TrainingSet, context: FitContext, base: str | None
     ) -> tuple[dict[str, Any], int]:
         import torch  # noqa: PLC0415
         from safetensors.torch import save_file  # noqa: PLC0415
 
+        from branches.policy.predictor import ABOUT, WEIGHTS  # noqa: PLC0415
         from branches.policy.scales import fit_scales  # noqa: PLC0415
-        from branches.policy.training import deterministic  # noqa: PLC0415
+        from branches.policy.training import deterministic, trained_state  # noqa: PLC0415
         from branches.policy.training import train as train_policy  # noqa: PLC0415
 
-        needs, horizon = self.needs(task), _horizon(task)
+        needs, name = self.needs(task), self.card.name
         cameras = choose_cameras(train, task, needs, self.config.max_cameras)
         if not cameras:
-            raise BadInput(f"{self.card.name}: no training episode has a camera that fits {self.config.cameras!r}; leave it out")
+            raise BadInput(f"{name}: no training episode has a camera that fits {self.config.cameras!r}; leave it out")
         with tempfile.TemporaryDirectory(dir=context.out, prefix="scratch-") as scratch:
-            both = [
-                gather(role, task, needs, cameras, self.config, self.projected, Path(scratch) / name)
-                for name, role in (("train", train), ("validation", validation))
-            ]
-            windows, checks = both
+            windows, checks = (
+                gather(role, task, needs, cameras, self.config, self.projected, Path(scratch) / str(i))
+                for i, role in enumerate((train, validation))
+            )
             if windows is None or not len(windows):
-                raise BadInput(f"{self.card.name}: no training window of {task.id} has {', '.join(cameras)} and a state")
+                raise BadInput(f"{name}: no training window of {task.id} has {', '.join(cameras)} and a state; leave it out")
+            checks = checks if checks is not None and len(checks) else None
             scales = fit_scales(windows)
             with deterministic(context.threads, context.seed):
-                policy = self.build(len(cameras), len(scales.state.low), windows.space.width, horizon)
-            policy.module.to("cuda" if torch.cuda.is_available() else "cpu")
-            checks = checks if checks is not None and len(checks) else None
+                state = scales.state_width(self.config)
+                policy = self.build(len(cameras), state, windows.space.width, windows.horizon)
+                policy.module.to("cuda" if torch.cuda.is_available() else "cpu")
             trained = train_policy(policy, windows, checks, scales, self.config, context.seed, context.threads)
         folder = context.out / task.id
         folder.mkdir()
-        state = {name: tensor.detach().cpu().contiguous() for name, tensor in policy.module.state_dict().items()}
-        save_file(state, folder / "policy.safetensors")
-        body = {
-            "relative": self.config.relative,
+        save_file({k: v.detach().cpu().contiguous() for k, v in trained_state(policy.module).items()}, folder / WEIGHTS)
+        body: dict[str, Any] = {
             "cameras": cameras,
-            "horizon": horizon,
+            "horizon": windows.horizon,
             "width": windows.space.width,
             "scales": scales.to_json(),
         }
-        (folder / "policy.json").write_text(json.dumps(body))
+        body["base"] = base
+        (folder / ABOUT).write_text(json.dumps(body))
         said = {"cameras": list(cameras), "windows": len(windows), "left_out": windows.left_out, **vars(trained)}
+        said["texts"] = sorted(set(windows.texts)) if self.reads else []
         said["episodes"] = {"train": windows.episodes, "validation": checks.episodes if checks else []}
-        return said, sum(p.numel() for p in policy.module.parameters())
+        return said, sum(p.numel() for p in policy.module.parameters() if p.requires_grad)
 
     def predictor(self, artifact: Artifact) -> Predictor:
         """Load the networks."""
+        from branches.policy.predictor import PolicyPredictor  # noqa: PLC0415
+
         return PolicyPredictor(self, artifact.folder)
-
-
-class PolicyPredictor(Predictor):
-    """The fitted networks of one branch, loaded when a task first asks.
-
-    Args:
-        branch: Whose artifact it is.
-        folder: Of the artifact.
-    """
-
-    def __init__(self, branch: PolicyBranch, folder: Path) -> None:
-        self.branch = branch
-        self.folder = folder
-        self.loaded: dict[str, _Loaded] = {}
-
-    def predict(self, batch: ObservedBatch) -> Predictions:
-        """One chunk per window; `unsupported` where a camera or the state is missing at t0."""
-        if batch.task not in self.loaded:
-            self.loaded[batch.task] = _Loaded(self.branch, self.folder / batch.task, batch.task)
-        return self.loaded[batch.task].predict(batch)
-
-
-class _Loaded:
-    """One task's network."""
-
-    def __init__(self, branch: PolicyBranch, folder: Path, task_id: str) -> None:
-        from safetensors.torch import load_file  # noqa: PLC0415
-
-        from branches.policy.scales import Scales  # noqa: PLC0415
-        from harness.tasks import get_task  # noqa: PLC0415
-
-        body = json.loads((folder / "policy.json").read_text())
-        self.task, self.relative = get_task(task_id), bool(body["relative"])
-        self.cameras, self.size = tuple(body["cameras"]), branch.config.image_size
-        self.scales: Scales = Scales.from_json(body["scales"])
-        self.space: Space = space_of(self.task, _answer_width(self.task, body["width"]), projected=branch.projected)
-        self.policy = branch.build(len(self.cameras), len(self.scales.state.low), body["width"], body["horizon"])
-        self.policy.module.load_state_dict(load_file(folder / "policy.safetensors"))
-        self.policy.module.eval()
-
-    def predict(self, batch: ObservedBatch) -> Predictions:
-        import torch  # noqa: PLC0415
-
-        from branches.policy.training import to_batch  # noqa: PLC0415
-
-        view = batch.views[0]
-        frames, there = frames_of(view, self.cameras, self.size)
-        states, known = self.space.state(self.task, view)
-        ok = there & known
-        device = next(self.policy.module.parameters()).device
-        chunks = []
-        for part in in_parts(batch, PART):
-            rows: dict[str, NDArray] = {"frames": frames[part], "states": states[part]}
-            found = self.policy.chunk(to_batch(rows, self.scales, device), batch.seeds[part])
-            chunks.append(self.scales.action.physical(found.to(torch.float64).cpu().numpy()))
-        actions = np.concatenate(chunks)
-        if self.relative:
-            actions += self.space.last(self.task, view)[:, None]
-        answers = self.space.answer(self.task, view, actions).reshape(len(batch), -1)
-        status = np.where(ok, all_ok(len(batch)), Status.UNSUPPORTED.value)
-        return Predictions(status, values=np.where(ok[:, None], answers, np.nan).astype(np.float32))
-
-
-def _horizon(task: Task) -> int:
-    assert isinstance(task, ActionChunk | HandActionChunk)
-    return task.horizon
-
-
-def _answer_width(task: Task, width: int) -> int:
-    from harness.actions.hand_pose import ANSWER_WIDTH  # noqa: PLC0415
-
-    return ANSWER_WIDTH if isinstance(task, HandActionChunk) else width
 
 
 class ACT(PolicyBranch):
@@ -199,3 +148,56 @@ class ACT(PolicyBranch):
         from branches.policy.act import ACTNetwork  # noqa: PLC0415
 
         return ACTNetwork(self.config, cameras, state, action, horizon)
+
+
+class SmolVLA(PolicyBranch):
+    """`policy:smolvla`: the hand-pose action goes in and out as its 29-number projection."""
+
+    card = BranchCard(
+        "policy:smolvla", "policy", "SmolVLA: a frozen SmolVLM and a flow-matching action expert", backbone="SmolVLM"
+    )
+    projected = True
+    reads = True
+
+    def __init__(self, options: dict[str, Any] | None = None) -> None:
+        super().__init__(options)
+        self.config: SmolVLAOptions = parse_options(SmolVLAOptions, self.options, self.card.name)
+        given = self.config.model
+        self.folder = Path(given).expanduser() if given else TINY
+        if given:
+            check_directory(self.folder, self.card.name)
+        # A model directory that our own script wrote stays what it is under another path.
+        tiny = not given or bool(episodes_of(self.folder))
+        self.card = replace(self.card, weights="tiny-pretrained" if tiny else self.folder.name)
+
+    def base(self) -> str:
+        """Digest of the SmolVLM's weights."""
+        name = self.card.name
+        if self.config.preset != "tiny" and not self.config.model:
+            raise BadInput(
+                f"{name}: preset {self.config.preset} has no weights of its own; give branch.{name}.model=DIR of a SmolVLM"
+            )
+        check_directory(self.folder, name)
+        check_modules(self.folder, name)
+        return digest(self.folder)
+
+    def pretrained_on(self) -> tuple[str, ...]:
+        """The demo episodes of the tiny SmolVLM."""
+        return episodes_of(self.folder)
+
+    def build(self, cameras: int, state: int, action: int, horizon: int) -> "Policy":
+        """The SmolVLM of the directory, and a new action expert.
+
+        Raises:
+            BadInput: Action or state have more numbers than the policy takes.
+        """
+        from branches.policy.smolvla import SmolVLANetwork  # noqa: PLC0415
+
+        for what, width, most in (("action", action, "max_action_dim"), ("state", state, "max_state_dim")):
+            if width > (limit := getattr(self.config, most)):
+                name = self.card.name
+                raise BadInput(
+                    f"{name}: the {what} of these data has {width} numbers and the policy takes {limit}; "
+                    f"leave {name} out or set branch.{name}.{most}={width} (its own projections are trained from scratch)"
+                )
+        return SmolVLANetwork(self.config, self.folder, cameras, state, action, horizon)

@@ -28,8 +28,34 @@ class Space(ABC):
     width: int
 
     @abstractmethod
-    def state(self, task: Task, view: View) -> tuple[NDArray[np.float32], BoolArray]:
-        """(B, S) what the body is known to do at t0, physical units; (B,) False where a policy cannot be asked."""
+    def past(self, task: Task, view: View) -> tuple[NDArray, BoolArray, BoolArray]:
+        """What the body was seen to do.
+
+        Returns:
+            (B, T, S) states in physical units, oldest first, (B, T, S) True where measured, and (B,) False where a policy
+            cannot be asked.
+        """
+
+    def state(self, task: Task, view: View, steps: int, stride: int) -> tuple[NDArray[np.float32], BoolArray]:
+        """What the network is told of the body.
+
+        Args:
+            task: Says what is forecast.
+            view: As observed.
+            steps: States that are shown.
+            stride: Samples between them.
+
+        Returns:
+            (B, steps, S): the last known state, then the differences to it of those before, the nearest first; 0 where one of
+            the two is not measured. (B,) False where a policy cannot be asked.
+        """
+        values, measured, known = self.past(task, view)
+        now, ever = hold_last(values, measured)
+        shown = [now]
+        for back in range(stride, steps * stride, stride):
+            i = values.shape[1] - 1 - back
+            shown.append(np.where(ever & measured[:, i], values[:, i] - now, 0.0) if i >= 0 else np.zeros_like(now))
+        return np.stack(shown, axis=1).astype(np.float32), known
 
     @abstractmethod
     def last(self, task: Task, view: View) -> NDArray[np.float64]:
@@ -52,15 +78,16 @@ class CommandSpace(Space):
     def __init__(self, width: int) -> None:
         self.width = width
 
-    def state(self, task: Task, view: View) -> tuple[NDArray[np.float32], BoolArray]:
-        """(B, S) the measured state at t0."""
+    def past(self, task: Task, view: View) -> tuple[NDArray, BoolArray, BoolArray]:
+        """The measured states; commands where no state is recorded."""
         if STATE in view.tracks:
             track = view.tracks[STATE]
-            values = track.values[:, -1].reshape(len(track.values), -1)
-            known = track.valid[:, -1] & np.isfinite(values).all(axis=1)
-            return np.where(known[:, None], values, 0.0).astype(np.float32), known
-        held, measured = hold_last(*task.history(view))
-        return held.astype(np.float32), np.asarray(measured.all(axis=1), bool)
+            values = track.values.reshape(*track.valid.shape, -1)
+            measured = track.valid[..., None] & np.isfinite(values)
+            return np.where(measured, values, 0.0), measured, np.asarray(measured[:, -1].all(axis=1), bool)
+        values, measured = task.history(view)
+        known = np.asarray(measured.any(axis=1), bool)
+        return values, measured, np.asarray(known.all(axis=1), bool)
 
     def last(self, task: Task, view: View) -> NDArray[np.float64]:
         """The last command before t0."""
@@ -78,7 +105,7 @@ class CommandSpace(Space):
 class HandSpace(Space):
     """The hand-pose action anchored at t0: the 57 numbers, or the 29 of the projection.
 
-    The state is the pose observed last and, per hand, whether it was seen at all: an unseen hand is zeros and a zero.
+    The state is the pose observed last and, per hand, whether it was seen at all: a hand that was not is zeros and a zero.
 
     Args:
         projected: True for the 29 numbers, whose answer is lifted to the fingertips of t0.
@@ -90,12 +117,14 @@ class HandSpace(Space):
         self.columns: Sequence[int] = RANKED if projected else range(WIDTH)
         self.width = len(self.columns)
 
-    def state(self, task: Task, view: View) -> tuple[NDArray[np.float32], BoolArray]:
-        """(B, width + 2)."""
-        held, measured = hold_last(*task.history(view))
-        grasps = [measured[:, WIDTH + i] for i in range(len(SIDES))]
-        seen = np.stack(grasps, axis=1)
-        return np.concatenate([held[:, self.columns], seen], axis=1).astype(np.float32), measured[:, 0] & seen.any(axis=1)
+    def past(self, task: Task, view: View) -> tuple[NDArray, BoolArray, BoolArray]:
+        """(B, T, width + 2): the poses, and per hand 1 where it was seen; a hand that never was is zeros."""
+        values, measured = task.history(view)
+        seen = measured[..., WIDTH : WIDTH + len(SIDES)]
+        ever = np.asarray(seen.any(axis=1, keepdims=True), bool)
+        values = np.concatenate([values[..., self.columns], np.broadcast_to(ever, seen.shape)], axis=-1)
+        every = np.concatenate([measured[..., self.columns], np.ones(seen.shape, bool)], axis=-1)
+        return values, every, measured[:, -1, 0] & ever[:, 0].any(axis=1)
 
     def last(self, task: Task, view: View) -> NDArray[np.float64]:
         """The pose observed last; the sum of six numbers is made a rotation again when it is read (`from_six`)."""

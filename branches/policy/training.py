@@ -1,6 +1,6 @@
 """The training loop that all policies share: shuffled windows from disk, a cosine schedule, the best validation step kept."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from branches.policy.config import PolicyOptions
 from branches.policy.scales import Scales
-from branches.policy.windows import Windows
+from branches.policy.windows import Rows, Windows
+from harness.errors import WorkFailed
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,13 +22,15 @@ class Batch:
 
     Attributes:
         frames: (B, cameras, 3, size, size) in [0, 1].
-        states: (B, S) in [-1, 1].
+        states: (B, state_steps * S) in [-1, 1].
+        texts: (B,).
         actions: (B, H, A) in [-1, 1]; empty in prediction.
         masks: (B, H, A) True where measured.
     """
 
     frames: Tensor
     states: Tensor
+    texts: tuple[str, ...]
     actions: Tensor
     masks: Tensor
 
@@ -61,16 +64,15 @@ class Trained:
     validation_loss: float | None
 
 
-def to_batch(rows: dict[str, NDArray], scales: Scales, device: torch.device) -> Batch:
+def to_batch(rows: Rows, scales: Scales, device: torch.device) -> Batch:
     """Rows in physical units -> tensors."""
-    frames = torch.from_numpy(rows["frames"]).to(device).permute(0, 1, 4, 2, 3).float() / 255
-    states = torch.from_numpy(scales.state.normalise(rows["states"]).astype(np.float32)).to(device)
-    if "actions" not in rows:
+    frames = torch.from_numpy(rows.frames).to(device).permute(0, 1, 4, 2, 3).float() / 255
+    states = torch.from_numpy(scales.state.normalise(rows.states).astype(np.float32)).to(device)
+    if rows.actions is None or rows.masks is None:
         nothing = torch.zeros((len(states), 0, 0), device=device)
-        return Batch(frames, states, nothing, nothing.bool())
-    masks = rows["masks"]
-    actions = np.where(masks, scales.action.normalise(rows["actions"]), 0.0).astype(np.float32)
-    return Batch(frames, states, torch.from_numpy(actions).to(device), torch.from_numpy(masks).to(device))
+        return Batch(frames, states, rows.texts, nothing, nothing.bool())
+    actions = np.where(rows.masks, scales.action.normalise(rows.actions), 0.0).astype(np.float32)
+    return Batch(frames, states, rows.texts, torch.from_numpy(actions).to(device), torch.from_numpy(rows.masks).to(device))
 
 
 def train(
@@ -83,6 +85,7 @@ def train(
             [p for p in policy.module.parameters() if p.requires_grad],
             lr=options.learning_rate,
             weight_decay=options.weight_decay,
+            fused=True,
         )
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: rate_at(step, options))
         draw = torch.Generator(device=device).manual_seed(seed)
@@ -90,8 +93,9 @@ def train(
         for step, index in enumerate(shuffled(len(windows), options.batch_size, options.steps, seed), 1):
             policy.module.train()
             optimiser.zero_grad(set_to_none=True)
-            loss = policy.loss(to_batch(windows.read(index), scales, device), draw)
-            loss.backward()
+            with _memory(options):
+                loss = policy.loss(to_batch(windows.read(index), scales, device), draw)
+                loss.backward()
             torch.nn.utils.clip_grad_norm_(policy.module.parameters(), options.gradient_norm)
             optimiser.step()
             schedule.step()
@@ -100,11 +104,32 @@ def train(
                 value = validate(policy, validation, scales, options, seed)
                 if value < best:
                     best, best_step = value, step
-                    kept = {name: tensor.detach().clone() for name, tensor in policy.module.state_dict().items()}
+                    kept = {name: tensor.detach().clone() for name, tensor in trained_state(policy.module).items()}
         if kept is not None:
-            policy.module.load_state_dict(kept)
+            load_trained_state(policy.module, kept)
     last = float(np.mean(losses[-max(1, len(losses) // 10) :]))
     return Trained(len(losses), best_step or len(losses), last, best if kept is not None else None)
+
+
+def trained_state(module: nn.Module) -> dict[str, Tensor]:
+    """What a fit may have changed: the state without the parameters that are frozen."""
+    frozen = {name for name, parameter in module.named_parameters() if not parameter.requires_grad}
+    return {name: tensor for name, tensor in module.state_dict().items() if name not in frozen}
+
+
+def load_trained_state(module: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Put back what `trained_state` gave.
+
+    Raises:
+        ValueError: It is that of another network.
+    """
+    expected = set(trained_state(module))
+    if expected != set(state):
+        odd = sorted(expected ^ set(state))
+        raise ValueError(
+            f"the weights are those of another network: {odd[0]} and {len(odd) - 1} more stand in only one of the two"
+        )
+    module.load_state_dict(state, strict=False)
 
 
 def validate(policy: Policy, windows: Windows, scales: Scales, options: PolicyOptions, seed: int) -> float:
@@ -143,6 +168,24 @@ def shuffled(n: int, batch_size: int, steps: int, seed: int) -> Iterator[NDArray
 def masked_mean(errors: Tensor, masks: Tensor) -> Tensor:
     """Mean of (B, H, A) errors where measured."""
     return torch.as_tensor((errors * masks).sum() / masks.sum().clamp(min=1))
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """True where torch or Python ran out of memory; on a CPU torch has no class of its own for it."""
+    words = ("can't allocate memory", "not enough memory", "out of memory")
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(word in str(error) for word in words)
+
+
+@contextmanager
+def _memory(options: PolicyOptions) -> Iterator[None]:
+    """A training step that memory does not do for, in one line."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        sizes = f"batch_size={options.batch_size}, image_size={options.image_size}"
+        raise WorkFailed(f"out of memory in a training step at {sizes}; give a smaller one, or a larger machine") from error
 
 
 @contextmanager

@@ -1,7 +1,7 @@
-"""Windows as a policy sees them: frames of some cameras at t0, the state, and in training the chunk. Rows stand on disk."""
+"""Windows as a policy sees them: frames of some cameras at t0, state and text, and in training the chunk. Rows stand on disk."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,14 +10,17 @@ from numpy.typing import NDArray
 
 from branches.policy.config import PolicyOptions
 from branches.policy.spaces import Space, space_of
-from harness.branch import EpisodeBatch, Needs, TrainingSet
+from harness.branch import MAIN, EpisodeBatch, Needs, TrainingSet
 from harness.episode import BoolArray
 from harness.row_file import RowFile
 from harness.tasks.base import Task
 from harness.tasks.horizon import HorizonTask
-from harness.window import ObservedBatch, View
+from harness.window import View
 
-FRAMES = "frames/"
+FRAMES = ("frames/", f"{MAIN}@")
+INSTRUCTION = "instruction"
+NO_INSTRUCTION = "Carry on with the task at hand."
+"""What a policy that reads is told where no instruction is recorded."""
 
 
 def frames_of(view: View, cameras: Sequence[str], size: int) -> tuple[NDArray[np.uint8], BoolArray]:
@@ -34,9 +37,44 @@ def frames_of(view: View, cameras: Sequence[str], size: int) -> tuple[NDArray[np
     return frames, there
 
 
+def texts_of(view: View) -> list[str]:
+    """(B,) the recorded instruction at t0, else a sentence that says nothing: never a caption or an action label."""
+    track = view.tracks.get(INSTRUCTION)
+    if track is None:
+        return [NO_INSTRUCTION] * len(view.times)
+    codes = np.where(track.valid[:, -1], track.values[:, -1].reshape(len(view.times)), -1)
+    return [track.categories[code] if code >= 0 else NO_INSTRUCTION for code in codes.tolist()]
+
+
 def camera_tracks(view: View) -> list[str]:
     """Frame tracks that a view shows, by name."""
     return sorted(name for name in view.tracks if name.startswith(FRAMES))
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """m windows in physical units.
+
+    Attributes:
+        frames: (m, cameras, size, size, 3) uint8.
+        states: (m, state_steps * S) float32.
+        texts: (m,).
+        actions: (m, H, width) float32; None where they are to be predicted.
+        masks: (m, H, width) bool, True where measured.
+    """
+
+    frames: NDArray[np.uint8]
+    states: NDArray[np.float32]
+    texts: tuple[str, ...]
+    actions: NDArray[np.float32] | None = None
+    masks: BoolArray | None = None
+
+    def __len__(self) -> int:
+        return len(self.states)
+
+    def take(self, part: NDArray) -> "Rows":
+        """The windows at `part`, without actions."""
+        return Rows(self.frames[part], self.states[part], tuple(self.texts[i] for i in part))
 
 
 @dataclass(eq=False)
@@ -46,26 +84,26 @@ class Windows:
     Attributes:
         space: Action space.
         cameras: Frame tracks.
-        size: Height and width of a frame.
         horizon: Steps of a chunk.
+        options: How states are shown, and whether actions are differences to the one observed last.
         frames: (n, cameras * size * size * 3) uint8.
-        states: (n, S) float32, physical units.
-        relative: True where actions are differences to the one observed last.
+        states: (n, state_steps * S) float32, physical units.
         actions: (n, H * width) float32, physical units, 0 where not measured.
         masks: (n, H * width) uint8.
+        texts: (n,) instructions.
         episodes: Ids they come from.
         left_out: Windows without a camera or a state.
     """
 
     space: Space
     cameras: tuple[str, ...]
-    size: int
     horizon: int
-    relative: bool
+    options: PolicyOptions
     frames: RowFile
     states: RowFile
     actions: RowFile
     masks: RowFile
+    texts: list[str] = field(default_factory=list)
     episodes: list[str] = field(default_factory=list)
     left_out: int = 0
 
@@ -76,8 +114,9 @@ class Windows:
         """Take in the windows of one episode that have a target and everything the policy looks at."""
         view, targets = batch.observed.views[0], batch.targets
         assert targets.values is not None
-        frames, there = frames_of(view, self.cameras, self.size)
-        state, known = self.space.state(task, view)
+        options = self.options
+        frames, there = frames_of(view, self.cameras, options.image_size)
+        state, known = self.space.state(task, view, options.state_steps, options.state_stride)
         keep = targets.valid & there & known
         self.left_out += int((targets.valid & ~keep).sum())
         if not keep.any():
@@ -86,23 +125,25 @@ class Windows:
         mask = np.ones(targets.values.shape, bool) if targets.mask is None else targets.mask
         steps = (n, self.horizon, targets.values.shape[1] // self.horizon)
         actions, measured = self.space.actions(targets.values.reshape(steps), mask.reshape(steps))
-        if self.relative:
+        if options.relative:
             actions = (actions - self.space.last(task, view)[:, None]).astype(np.float32)
         self.frames.append(frames[keep].reshape(keep.sum(), -1))
-        self.states.append(state[keep])
+        self.states.append(state[keep].reshape(keep.sum(), -1))
         self.actions.append(np.where(measured, actions, 0.0)[keep].reshape(keep.sum(), -1))
         self.masks.append(measured[keep].reshape(keep.sum(), -1))
+        self.texts += [text for text, kept in zip(texts_of(view), keep, strict=True) if kept]
         self.episodes.append(batch.episode)
 
-    def read(self, index: NDArray) -> dict[str, NDArray]:
-        """`frames` (m, cameras, size, size, 3), `states`, `actions` (m, H, width) and `masks` of some windows."""
-        m, chunk = len(index), (self.horizon, self.space.width)
-        return {
-            "frames": self.frames.read(index).reshape(m, len(self.cameras), self.size, self.size, 3),
-            "states": self.states.read(index),
-            "actions": self.actions.read(index).reshape(m, *chunk),
-            "masks": self.masks.read(index).reshape(m, *chunk).astype(bool),
-        }
+    def read(self, index: NDArray) -> "Rows":
+        """Some windows."""
+        m, chunk, size = len(index), (self.horizon, self.space.width), self.options.image_size
+        return Rows(
+            self.frames.read(index).reshape(m, len(self.cameras), size, size, 3),
+            self.states.read(index),
+            tuple(self.texts[i] for i in index),
+            self.actions.read(index).reshape(m, *chunk),
+            self.masks.read(index).reshape(m, *chunk).astype(bool),
+        )
 
 
 def choose_cameras(training: TrainingSet, task: Task, needs: Needs, most: int) -> tuple[str, ...]:
@@ -127,9 +168,8 @@ def gather(
             windows = Windows(
                 space,
                 cameras,
-                options.image_size,
                 task.horizon,
-                options.relative,
+                options,
                 frames=RowFile(out / "frames", np.uint8),
                 states=RowFile(out / "states"),
                 actions=RowFile(out / "actions"),
@@ -137,9 +177,3 @@ def gather(
             )
         windows.add(task, batch)
     return windows
-
-
-def in_parts(batch: ObservedBatch, size: int) -> Iterator[slice]:
-    """Parts of a batch, so that memory does not grow with it."""
-    for start in range(0, len(batch), size):
-        yield slice(start, start + size)

@@ -21,8 +21,9 @@ from harness.window import TrackWindow, View
 
 SIZE, HORIZON, N = 32, 4, 48
 OPTIONS = replace(
-    ACTOptions(), image_size=SIZE, steps=16, batch_size=16, width=32, heads=2, feedforward=64, evaluate_every=8, warmup=4
-)
+    ACTOptions(), image_size=SIZE, steps=16, batch_size=16, width=32, heads=2, feedforward=64, evaluate_every=8, warmup=4,
+    state_steps=1, relative=False,
+)  # fmt: skip
 
 
 def windows(folder, seed: int, mask=None) -> Windows:
@@ -37,7 +38,7 @@ def windows(folder, seed: int, mask=None) -> Windows:
     masks = np.ones(actions.shape, bool) if mask is None else np.broadcast_to(mask, actions.shape)
     for file, rows in zip(files, (frames, state, np.where(masks, actions, 0), masks), strict=True):
         file.append(rows.reshape(N, -1))
-    return Windows(CommandSpace(2), ("frames/cam",), SIZE, HORIZON, False, *files, episodes=["a"])
+    return Windows(CommandSpace(2), ("frames/cam",), HORIZON, OPTIONS, *files, texts=["go"] * N, episodes=["a"])
 
 
 def trained(folder, options=OPTIONS, seed: int = 0, mask=None):
@@ -52,12 +53,12 @@ def errors(policy, scales: Scales, rows: Windows) -> np.ndarray:
     """(2,) mean absolute error of both commands, physical units."""
     batch = rows.read(np.arange(N))
     found = policy.chunk(to_batch(batch, scales, torch.device("cpu")), np.zeros(N, np.uint64))
-    return np.abs(scales.action.physical(found.numpy()) - batch["actions"]).mean(axis=(0, 1))
+    return np.abs(scales.action.physical(found.numpy()) - batch.actions).mean(axis=(0, 1))
 
 
 def test_it_learns_what_image_and_state_say(tmp_path):
     policy, scales, checks, said = trained(tmp_path, replace(OPTIONS, steps=96, learning_rate=1e-3))
-    spread = np.abs(checks.read(np.arange(N))["actions"]).mean(axis=(0, 1))
+    spread = np.abs(checks.read(np.arange(N)).actions).mean(axis=(0, 1))
     assert (errors(policy, scales, checks) < 0.5 * spread).all()
     assert said.steps == 96 and said.best_step in range(8, 97) and said.validation_loss is not None
 
@@ -112,8 +113,8 @@ def test_hand_actions_come_back_as_answers(projected):
     assert answer.shape == (3, 2, ANSWER_WIDTH)
     ranked = HandSpace(projected=True).columns
     np.testing.assert_allclose(answer[..., list(ranked)], truth[..., list(ranked)], atol=1e-5)
-    state, known = space.state(task, nothing_seen)
-    assert state.shape == (3, space.width + 2) and not known.any() and not state.any()
+    state, known = space.state(task, nothing_seen, 2, 1)
+    assert state.shape == (3, 2, space.width + 2) and not known.any() and not state.any()
 
 
 def test_options_have_presets_and_unknown_ones_are_refused():
