@@ -2,6 +2,7 @@
 
 import json
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -97,6 +98,29 @@ def run(
         errors.print(Text(f"failed {line}", style="red"), soft_wrap=True)
     console().print(Text(f"\nwritten to {out}"))
     raise typer.Exit(outcome.exit_code)
+
+
+@app.command()
+def select(  # noqa: PLR0913, PLR0917  one parameter per word of the command line
+    dataset: Annotated[str | None, typer.Argument(metavar="DATASET", help="As for run; not with --resume.")] = None,
+    options: Options = None,
+    episodes: Annotated[int | None, typer.Option(metavar="3..8", help="How many, for training, validation and test.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder for the result.")] = None,
+    branch: Annotated[list[str] | None, typer.Option("-b", "--branch", help="Branch; may be repeated. Without it all.")] = None,
+    task: Annotated[list[str] | None, typer.Option("-t", "--task", help="Task; may be repeated.")] = None,
+    config: ConfigFile = None,
+    resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Go on with the selection in this folder.")] = None,
+    address: Annotated[str | None, typer.Option(help="Ray cluster; without it a local Ray starts and stops.")] = None,
+) -> None:
+    """Choose a configuration of every branch with Ray Tune on a few episodes, and compare them on held-out ones."""
+    verb = import_module("tune.verb")  # by string: the harness imports nothing above it
+    if resume is None:
+        asked = verb.begin(dataset, options or [], config, episodes, out, tuple(branch or ()), tuple(task or ()), address)
+    elif any((dataset, options, config, episodes, out, branch, task)):
+        raise BadInput(f"--resume {resume} goes on with what was asked for there; leave the other words out")
+    else:
+        asked = verb.resume(resume, address)
+    raise typer.Exit(verb.select(asked, console(), console(error=True)))
 
 
 @app.command()

@@ -110,7 +110,20 @@ class RunConfig:
 
 
 def load_config(file: Path | None, words: list[str]) -> tuple[RunConfig, DictConfig]:
-    """Defaults, then the file, then the words.
+    """The options of a run, see `load_options`."""
+    return load_options(RunConfig, file, words)
+
+
+def load_options[C: RunConfig](
+    cls: type[C], file: Path | None, words: list[str], said: dict[str, Any] | None = None
+) -> tuple[C, DictConfig]:
+    """Defaults, then what was said before, then the file, then the words.
+
+    Args:
+        cls: What the options are of.
+        file: YAML.
+        words: `key=value`.
+        said: Options as an earlier command passed them.
 
     Returns:
         The typed config, and what was passed (without defaults) for the manifest.
@@ -118,7 +131,7 @@ def load_config(file: Path | None, words: list[str]) -> tuple[RunConfig, DictCon
     Raises:
         BadInput: An unknown key (with a suggestion), a wrong type, a file that is not YAML.
     """
-    passed = OmegaConf.create({})
+    passed = OmegaConf.create(said or {})
     assert isinstance(passed, DictConfig)
     try:
         if file is not None:
@@ -130,15 +143,15 @@ def load_config(file: Path | None, words: list[str]) -> tuple[RunConfig, DictCon
             if not equals or not key:
                 raise BadInput(f"{word!r}: give options as key=value, e.g. windows.stride=10")
             passed = OmegaConf.merge(passed, OmegaConf.from_dotlist([quote_ranges(word)]))  # type: ignore[assignment]
-        merged = OmegaConf.merge(OmegaConf.structured(RunConfig), passed)
+        merged = OmegaConf.merge(OmegaConf.structured(cls), passed)
         config = OmegaConf.to_object(merged)
     except ConfigKeyError as error:
-        raise BadInput(_unknown_key(error)) from error
+        raise BadInput(_unknown_key(error, cls)) from error
     except OmegaConfBaseException as error:
         raise BadInput(f"{error.full_key or 'config'}: {first_line(error)}") from error
     except (OSError, TypeError, ValueError, YAMLError) as error:
         raise BadInput(f"config: {first_line(error)}") from error
-    assert isinstance(config, RunConfig)
+    assert isinstance(config, cls)
     return config, passed
 
 
@@ -178,6 +191,6 @@ def known_keys(node: Any = None, prefix: str = "") -> list[str]:
     return out
 
 
-def _unknown_key(error: ConfigKeyError) -> str:
+def _unknown_key(error: ConfigKeyError, cls: type[RunConfig]) -> str:
     full = str(error.full_key or error.key)
-    return f"unknown option {full!r}{suggest(full, known_keys())}"
+    return f"unknown option {full!r}{suggest(full, known_keys(OmegaConf.structured(cls)))}"
