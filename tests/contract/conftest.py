@@ -30,7 +30,7 @@ def plan(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Plan:
     """An ingested run: two episodes train, one validates, one tests."""
     home = tmp_path_factory.mktemp("home")
     words = ["split.train=0,2", "split.validation=3", "split.test=1", f"store.uri={home / 'store'}"]
-    words += ["branch.mlp.epochs=2", "branch.policy:act.steps=3"]
+    words += ["branch.mlp.epochs=2", "branch.policy:act.steps=3", "branch.policy:smolvla.steps=3"]
     config, _ = load_config(None, words)
     dataset = open_dataset(str(demo), config)
     refs, faults = dataset.list_episodes()
@@ -38,7 +38,15 @@ def plan(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Plan:
     spec = config.windows.spec()
     split = make_split(refs, config.split, spec)
     made = Plan(
-        dataset, home / "run", str(home / "store"), config, spec, split, tuple(task_ids()), ("ridge", "policy:act"), ("oracle",)
+        dataset,
+        home / "run",
+        str(home / "store"),
+        config,
+        spec,
+        split,
+        tuple(task_ids()),
+        ("ridge", "policy:act", "policy:smolvla"),
+        ("oracle",),
     )
     for ref in refs:
         record = ingest_episode(made, ref)
