@@ -1,6 +1,6 @@
 """The options of a run: one structured config, from defaults, a YAML file and `key=value` words."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 from yaml import YAMLError
 
 from harness.card import TableOptions, XperienceOptions, first_line, suggest
+from harness.decoder import PYAV, resolve_decoder
 from harness.errors import BadInput
 from harness.splits import SplitConfig
 from harness.window import WindowSpec
@@ -64,11 +65,21 @@ class StoreConfig:
         uri: Folder or fsspec URI; null = `$ESPALIER_HOME/store`.
         max_gib: Size of the node-local cache of a remote store; least recently used episodes go first. Null = no bound.
         content_hash: True keys episodes by the bytes of their files instead of size and time.
+        decoder: Of videos: `pyav`, `torchcodec`, or `auto`, which is torchcodec where it loads; see `harness.decoder`.
     """
 
     uri: str | None = None
     max_gib: float | None = None
     content_hash: bool = False
+    decoder: str = PYAV
+
+    def resolved(self) -> "StoreConfig":
+        """The same with the decoder that is on this machine, for all machines of a run.
+
+        Raises:
+            BadInput: No such decoder, or it cannot be loaded here.
+        """
+        return replace(self, decoder=resolve_decoder(self.decoder))
 
 
 @dataclass

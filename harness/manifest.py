@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 ENTRY_POINTS = "espalier.branches"
-PACKAGES = ("espalier", "ray", "torch", "transformers", "peft", "lerobot", "diffusers", "av", "numpy", "scipy", "scikit-learn",
-            "pyarrow", "h5py", "omegaconf")  # fmt: skip
+PACKAGES = ("espalier", "ray", "torch", "transformers", "peft", "lerobot", "diffusers", "av", "torchcodec", "numpy", "scipy",
+            "scikit-learn", "pyarrow", "h5py", "omegaconf")  # fmt: skip
 
 
 def write_json(path: Path, body: Any) -> None:

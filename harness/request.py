@@ -14,13 +14,12 @@ from harness.episode import EpisodeRef, Modality
 from harness.errors import BadInput, UnreadableEpisode
 from harness.features import data_set_blocks
 from harness.manifest import code_version
-from harness.pipeline.ingest import Quarantined
+from harness.pipeline.ingest import Quarantined, key_of
 from harness.pipeline.plan import Plan, as_json
 from harness.reference import PRIVILEGED
 from harness.score import read_manifest
 from harness.splits import ROLES, Fold, Split, is_explicit, make_split
 from harness.store import TrackStore
-from harness.store.key import card_fingerprint
 from harness.tasks import FUTURE_LATENT, ON_DEMAND, on_demand, task_ids
 from harness.window import WindowSpec
 
@@ -104,6 +103,7 @@ def _plan(
     """The plan, and which of the faults concern it."""
     config = _with_format_windows(_with_card_split(request), request)
     _check_options(config)
+    config = replace(config, store=config.store.resolved())
     spec = config.windows.spec()
     if config.limit.windows is not None:
         spec = replace(spec, max_per_episode=min(config.limit.windows, spec.max_per_episode or config.limit.windows))
@@ -246,7 +246,7 @@ def _data_keys(plan: Plan, refs: list[EpisodeRef]) -> dict[str, str]:
     store, found = TrackStore(plan.store_uri), {}
     for ref in refs:
         try:
-            key = store.key(ref, card_fingerprint(plan.dataset.card), content_hash=plan.config.store.content_hash)
+            key = key_of(plan, store, ref)
         except UnreadableEpisode as error:
             key = f"unreadable: {error.path}"
         found[ref.id] = key
@@ -305,6 +305,7 @@ def frozen(plan: Plan, data: str) -> dict[str, Any]:
         "code": code_version(),
         "windows": asdict(plan.spec),
         "split_hash": plan.split.hash,
+        "decoder": plan.config.store.decoder,
         "data_hash": data,
         "tasks": list(plan.tasks),
         "features": list(plan.config.features),

@@ -1,4 +1,4 @@
-"""Decoding video and audio with PyAV, resized in swscale: one pass gives every size that is asked for.
+"""Decoding video and audio, resized in swscale: one pass gives every size that is asked for.
 
 Seconds here are those of the file's own clock (presentation time stamp x time base), and a frame index is never a time. An
 interval [start, stop) is half-open with a tolerance of half a frame: a frame belongs to it when it lies in
@@ -8,7 +8,8 @@ interval [start, stop) is half-open with a tolerance of half a frame: a frame be
 A file that gives fewer frames than its container promises is an unreadable file, never a shorter video. Where a container
 states no duration (Matroska) a cut tail cannot be seen.
 
-PyAV brings its own FFmpeg. torchcodec needs FFmpeg's shared libraries on the machine and would add only speed.
+PyAV brings its own FFmpeg and decodes unless torchcodec is asked for; see `harness.decoder`. What a container promises
+is always read with PyAV.
 """
 
 from collections.abc import Iterator, Sequence
@@ -24,8 +25,10 @@ from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoRef
 from numpy.typing import NDArray
 
 from harness.card import first_line
+from harness.decoder import PYAV, resolve_decoder
 from harness.episode import FloatArray, VideoFile
 from harness.errors import UnreadableEpisode
+from harness.video_torchcodec import RUN_UP, Promised, frames_of
 
 # How many seconds before `start` to seek until the key frame is not after it: with B-frames a container may index key frames
 # by decode time and land too late.
@@ -106,12 +109,8 @@ def timestamps(video: VideoFile) -> FloatArray:
     with _opened(video.path) as container:
         stream = _video_stream(container, video.path, video.stream)
         interval = _Interval(stream, video.start, video.stop)
-        interval.seek(container)
-        for packet in container.demux(stream):
-            interval.count(packet, video.path)
-            if interval.is_past(packet.dts):
-                break
-        interval.check_end(video.path)
+        for _ in _promised(container, interval, video.path):
+            pass
         return np.sort(np.asarray(interval.expected, np.float64))
 
 
@@ -123,6 +122,7 @@ def decode(
     stop: float | None = None,
     threads: int = 1,
     chunk: int | None = None,
+    decoder: str = PYAV,
 ) -> Iterator[tuple[FloatArray, tuple[NDArray[np.uint8], ...]]]:
     """Decode an interval once, in presentation order, into RGB frames of several sizes.
 
@@ -133,24 +133,33 @@ def decode(
         stop: Seconds of the file's clock, instead of `video.stop`.
         threads: Decoder threads. The frames are the same for any number.
         chunk: Frames per step; None = as many as make up about `CHUNK_BYTES`, so that small frames come in long steps.
+        decoder: See `harness.decoder.resolve_decoder`. Times are the same with any, colours are not.
 
     Yields:
         (n,) float64 seconds of the file's clock, and for each size (n, height, width, 3) uint8; n <= chunk.
 
     Raises:
         UnreadableEpisode: The file is missing, not a video, corrupt, or gives fewer frames than its container promises.
+        BadInput: The decoder is not on this machine.
     """
+    by_pyav = resolve_decoder(decoder) == PYAV
     begin, end = video.start if start is None else start, video.stop if stop is None else stop
     with _opened(video.path) as container:
         stream = _video_stream(container, video.path, video.stream)
-        stream.thread_count = threads
-        stream.thread_type = "AUTO" if threads > 1 else "NONE"
+        interval = _Interval(stream, begin, end)
+        if by_pyav:
+            stream.thread_count = threads
+            stream.thread_type = "AUTO" if threads > 1 else "NONE"
+            pictures = _frames(container, interval, video.path)
+        else:
+            packets = list(_promised(container, interval, video.path, RUN_UP))
+            pictures = frames_of(video.path, stream, packets, threads)
         scalers = [VideoReformatter() for _ in sizes]
         chunk = chunk or max(16, min(256, CHUNK_BYTES // max(1, 3 * sum(height * width for height, width in sizes))))
         times = np.empty(chunk)
         frames = _buffers(chunk, sizes)
         filled = 0
-        for seconds, frame in _frames(container, _Interval(stream, begin, end), video.path):
+        for seconds, frame in pictures:
             times[filled] = seconds
             for out, scaler, size in zip(frames, scalers, sizes, strict=True):
                 out[filled] = _resized(frame, scaler, size, video.path)
@@ -203,11 +212,11 @@ class _Interval:
         self.packets = 0
         self.end = -np.inf
 
-    def seek(self, container: Any) -> None:
-        """Go to the last key frame that is not after the start."""
+    def seek(self, container: Any, run_up: int = 0) -> None:
+        """Go to the last key frame that is at least `run_up` frames before the start, or to the first of all."""
         if self.start <= 0:
             return
-        latest = self.start + self.half / 2
+        latest = self.start + self.half / 2 - run_up * 2 * self.half
         for back in STEPS_BACK:
             target = max(int((latest - back) / self.tick), self.stream.start_time or 0)
             container.seek(target, stream=self.stream)
@@ -216,19 +225,21 @@ class _Interval:
             if first is not None and first * self.tick <= latest:
                 return
 
-    def count(self, packet: Any, path: str) -> None:
-        """Note a packet: each that is to be shown promises one frame."""
+    def count(self, packet: Any, path: str) -> bool:
+        """Note a packet: each that is to be shown promises one frame. True where its frame belongs to the interval."""
         if packet.is_corrupt:
             raise self.cut_off(path)
         if packet.pts is None:
             if packet.size:
                 raise UnreadableEpisode(path, "has packets without a time stamp; write it again as mp4")
-            return  # the empty packet that flushes the decoder
+            return False  # the empty packet that flushes the decoder
         self.packets += 1
         seconds = packet.pts * self.tick
         self.end = max(self.end, seconds + (packet.duration or 0) * self.tick)
-        if self.low <= seconds < self.high and not packet.is_discard:
+        wanted = self.low <= seconds < self.high and not packet.is_discard
+        if wanted:
             self.expected.append(seconds)
+        return wanted
 
     def is_past(self, ticks: int | None) -> bool:
         """True where nothing at or after this time can belong to the interval."""
@@ -252,6 +263,18 @@ class _Interval:
         frames = f" after {self.packets} of {self.stream.frames} frames" if self.stream.frames and self.start <= 0 else ""
         reason = f"cut off or damaged at {max(self.end, 0.0):.2f} s{frames}, its header promises {self.promised:.2f} s"
         return UnreadableEpisode(path, f"{reason}; fetch it again")
+
+
+def _promised(container: Any, interval: _Interval, path: str, run_up: int = 0) -> Iterator[Promised]:
+    """The packets from the key frame before the interval on, in the file's order, checked against what the container promises."""
+    interval.seek(container, run_up)
+    for packet in container.demux(interval.stream):
+        wanted = interval.count(packet, path)
+        if packet.pts is not None:
+            yield Promised(packet.pts, packet.duration or 0, wanted)
+        if interval.is_past(packet.dts):
+            break
+    interval.check_end(path)
 
 
 def _frames(container: Any, interval: _Interval, path: str) -> Iterator[tuple[float, Any]]:

@@ -55,6 +55,12 @@ def wants_of(plan: Plan, tracks: list[str]) -> Wants:
     return Wants(frames=tuple(dict.fromkeys(frames)), descriptors=descriptors, tracks=asked)
 
 
+def key_of(plan: Plan, store: TrackStore, ref: EpisodeRef) -> str:
+    """The key of an episode in the run's store; see `harness.store.key.episode_key`."""
+    options = plan.config.store
+    return store.key(ref, card_fingerprint(plan.dataset.card), content_hash=options.content_hash, decoder=options.decoder)
+
+
 def ingest_episode(plan: Plan, ref: EpisodeRef) -> EpisodeRecord | Quarantined:
     """The stage: one episode from its files to the track store and its targets file.
 
@@ -67,7 +73,7 @@ def ingest_episode(plan: Plan, ref: EpisodeRef) -> EpisodeRecord | Quarantined:
     began = time.monotonic()
     store = TrackStore(plan.store_uri, plan.config.store.max_gib)
     try:
-        key = store.key(ref, card_fingerprint(plan.dataset.card), content_hash=plan.config.store.content_hash)
+        key = key_of(plan, store, ref)
         stored, decoded = _stored(plan, ref, store, key)
         encoded = [keep(store, key, encoder, plan.spec) for encoder in plan.encoders]
         if any(encoded):
@@ -107,7 +113,7 @@ def _stored(plan: Plan, ref: EpisodeRef, store: TrackStore, key: str) -> tuple[E
     if recorded and not store.missing(key, wants_of(plan, list(recorded))):
         return plan.open_episode(store, key), {}
     episode, before = plan.dataset.read(ref), store.decoded_frames(key)
-    store.write(episode, wants_of(plan, list(episode.tracks)), key)
+    store.write(episode, wants_of(plan, list(episode.tracks)), key, decoder=plan.config.store.decoder)
     now = {camera: frames - before.get(camera, 0) for camera, frames in store.decoded_frames(key).items()}
     return plan.open_episode(store, key), {camera: frames for camera, frames in now.items() if frames}
 
@@ -130,7 +136,7 @@ def is_ingested(plan: Plan, ref: EpisodeRef, store: TrackStore) -> bool:
     if not path.is_file():
         return False
     record = EpisodeRecord.from_file(path)
-    key = store.key(ref, card_fingerprint(plan.dataset.card), content_hash=plan.config.store.content_hash)
+    key = key_of(plan, store, ref)
     recorded = store.recorded(key)
     if record.key != key or not recorded or not set(plan.tasks) <= set(record.considered):
         return False

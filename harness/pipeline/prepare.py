@@ -5,7 +5,7 @@ No targets, no split, nothing is fitted: the latents are what a run with the sam
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from harness.branch import make_branch
@@ -70,7 +70,8 @@ def make_order(dataset: Dataset, config: RunConfig, branch: str) -> Order:
     """Check a request.
 
     Raises:
-        BadInput: No such branch, or it stands on no frozen encoder, or that has no weights or does not fit the windows.
+        BadInput: No such branch, it stands on no frozen encoder, or that has no weights or does not fit the windows; or the
+            decoder is not on this machine.
     """
     names = make_branch(branch, config.branch.get(branch), config.preset).encoders
     if not names:
@@ -80,7 +81,7 @@ def make_order(dataset: Dataset, config: RunConfig, branch: str) -> Order:
         _ = encoder.fingerprint
         encoder.check_fits(config.windows.spec().length)
     store = TrackStore(config.store.uri or str(home() / "store")).absolute_uri
-    return Order(dataset, config, branch, names, store)
+    return Order(dataset, replace(config, store=config.store.resolved()), branch, names, store)
 
 
 def prepare_episode(order: Order, ref: EpisodeRef) -> Prepared:
@@ -95,11 +96,12 @@ def prepare_episode(order: Order, ref: EpisodeRef) -> Prepared:
     wants = Wants(frames=tuple(dict.fromkeys(frames_of(encoder) for encoder in encoders)))
     began = time.monotonic()
     try:
-        key = store.key(ref, card_fingerprint(order.dataset.card), content_hash=config.store.content_hash)
+        fingerprint, options = card_fingerprint(order.dataset.card), config.store
+        key = store.key(ref, fingerprint, content_hash=options.content_hash, decoder=options.decoder)
         recorded = store.recorded(key)
         absent = not recorded or bool(store.missing(key, wants))
         if absent:
-            store.write(order.dataset.read(ref), wants, key)
+            store.write(order.dataset.read(ref), wants, key, decoder=config.store.decoder)
         decode_s = time.monotonic() - began if absent else 0.0
         episode = opened(store.open(key), (), spec)
         found = Prepared(ref.id, decode_s=decode_s)

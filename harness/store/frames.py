@@ -19,6 +19,7 @@ from PIL import Image
 
 from harness import video
 from harness.branch import FramesWant
+from harness.decoder import PYAV
 from harness.episode import BoolArray, FloatArray, Modality, Track, VideoFile
 from harness.errors import UnreadableEpisode
 from harness.features.base import FrameDescriptor
@@ -176,7 +177,7 @@ def frame_bytes(want: FramesWant, samples: int) -> int:
     return pixels * 3 if max(want.height, want.width) <= RAW_PIXELS else int(pixels * JPEG_BYTES_PER_PIXEL)
 
 
-def decode_into(part: PartWriter, camera: Track, sinks: Sequence[Sink], threads: int) -> None:
+def decode_into(part: PartWriter, camera: Track, sinks: Sequence[Sink], threads: int, decoder: str = PYAV) -> None:
     """Decode one camera once and give every sink the frames it wants, on the times of the track.
 
     A file whose frames do not match the times one by one, up to a cut end, is decoded a second time.
@@ -186,21 +187,23 @@ def decode_into(part: PartWriter, camera: Track, sinks: Sequence[Sink], threads:
         camera: Encoded video.
         sinks: Who wants its frames.
         threads: Decoder threads.
+        decoder: See `harness.decoder.resolve_decoder`.
 
     Raises:
         UnreadableEpisode: The file is missing, truncated, corrupt, or has no frame at too many of the track's times.
+        BadInput: The decoder is not on this machine.
     """
     file, times = camera.data, camera.times
     assert isinstance(file, VideoFile) and times is not None, f"track {camera.name} is not encoded video"
     rank = np.arange(len(times), dtype=np.int64)
-    stamps, done = _feed(file, rank, sinks, threads)
+    stamps, done = _feed(file, rank, sinks, threads, decoder)
     part.decoded[camera.name] = len(stamps)
     index = frame_of_each_time(stamps, times, file)
     if not np.array_equal(index, np.where(rank < len(stamps), rank, -1)):
         # The counts differ and it is not the end that does: only now it is known which frame belongs where.
         for sink in sinks:
             sink.restart()
-        _, done = _feed(file, index, sinks, threads)
+        _, done = _feed(file, index, sinks, threads, decoder)
         part.decoded[camera.name] += len(stamps)
     for sink in sinks:
         rows = len(range(-done % sink.stride, len(times) - done, sink.stride))
@@ -211,7 +214,7 @@ def decode_into(part: PartWriter, camera: Track, sinks: Sequence[Sink], threads:
         sink.finish(part, camera, times[:: sink.stride], None if valid is None else valid[:: sink.stride])
 
 
-def _feed(file: VideoFile, index: NDArray[np.int64], sinks: Sequence[Sink], threads: int) -> tuple[FloatArray, int]:
+def _feed(file: VideoFile, index: NDArray[np.int64], sinks: Sequence[Sink], threads: int, decoder: str) -> tuple[FloatArray, int]:
     """Decode a file and hand on the frames of its rows, in order.
 
     Args:
@@ -219,6 +222,7 @@ def _feed(file: VideoFile, index: NDArray[np.int64], sinks: Sequence[Sink], thre
         index: (T,) number of the frame of each row, -1 = black, not decreasing but for these.
         sinks: Who wants the rows.
         threads: Decoder threads.
+        decoder: See `decode_into`.
 
     Returns:
         The time stamps of all frames, and how many rows were handed on; the frames of the others did not come.
@@ -228,7 +232,7 @@ def _feed(file: VideoFile, index: NDArray[np.int64], sinks: Sequence[Sink], thre
     sizes = sorted({sink.size for sink in sinks})
     stamps: list[FloatArray] = [np.zeros(0)]
     decoded = done = 0
-    for seconds, frames in video.decode(file, sizes, threads=threads):
+    for seconds, frames in video.decode(file, sizes, threads=threads, decoder=decoder):
         ready = int(np.searchsorted(needs, decoded + len(seconds)))
         if ready > done:
             rows = dict(zip(sizes, (_rows(f, index[done:ready] - decoded) for f in frames), strict=True))

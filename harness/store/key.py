@@ -8,6 +8,7 @@ from typing import Any
 import fsspec
 
 from harness.card import Card
+from harness.decoder import PYAV
 from harness.episode import EpisodeRef
 from harness.errors import UnreadableEpisode
 
@@ -25,7 +26,7 @@ def card_fingerprint(card: Card) -> str:
     return json.dumps({name: fields[name] for name in READING}, sort_keys=True)
 
 
-def episode_key(ref: EpisodeRef, fingerprint: str, *, content_hash: bool = False) -> str:
+def episode_key(ref: EpisodeRef, fingerprint: str, *, content_hash: bool = False, decoder: str = PYAV) -> str:
     """The key of one episode: 32 hexadecimal digits.
 
     Args:
@@ -33,12 +34,15 @@ def episode_key(ref: EpisodeRef, fingerprint: str, *, content_hash: bool = False
         fingerprint: See `card_fingerprint`.
         content_hash: True hashes the bytes of the files, so that a copy or a moved data set has the same key; False takes
             their path, size and modification time (or entity tag), which is read in no time.
+        decoder: Of videos, as `harness.decoder.resolve_decoder` names it: another one gives other colours.
 
     Raises:
         UnreadableEpisode: A file is missing.
     """
     files = [_content(uri) if content_hash else _identity(uri) for uri in ref.uris]
     about = [STORE_VERSION, ref.id, ref.session, ref.participant, ref.locator, fingerprint, files]
+    if decoder != PYAV:
+        about.append(decoder)
     return hashlib.blake2b(json.dumps(about, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from harness.card import first_line
 from harness.dataset import home
+from harness.decoder import PYAV
 from harness.episode import Episode, EpisodeRef, Modality, Source, Track, VideoFile
 from harness.errors import BadInput, UnreadableEpisode
 from harness.features.base import EpisodeDescriptor, FrameDescriptor
@@ -76,9 +77,9 @@ class TrackStore:
         """The same store from any working folder."""
         return str(self.folder) if self.folder else self.uri
 
-    def key(self, ref: EpisodeRef, card_fingerprint: str, *, content_hash: bool = False) -> str:
+    def key(self, ref: EpisodeRef, card_fingerprint: str, *, content_hash: bool = False, decoder: str = PYAV) -> str:
         """See `harness.store.key.episode_key`."""
-        return episode_key(ref, card_fingerprint, content_hash=content_hash)
+        return episode_key(ref, card_fingerprint, content_hash=content_hash, decoder=decoder)
 
     def recorded(self, key: str) -> dict[str, Modality]:
         """Name -> modality of the tracks as their reader gave them, stored or not; empty where nothing is stored."""
@@ -113,7 +114,7 @@ class TrackStore:
                 total += _length(episode.tracks[descriptor.tracks[0]]) * descriptor.dim * 4
         return total
 
-    def write(self, episode: Episode, wants: Wants, key: str, *, threads: int = 1) -> list[str]:
+    def write(self, episode: Episode, wants: Wants, key: str, *, threads: int = 1, decoder: str = PYAV) -> list[str]:
         """Store what is missing of an episode, in one part that becomes visible as a whole.
 
         Every camera is decoded once for all sizes, rates and descriptors that it must give. Writers of one key do not disturb
@@ -124,12 +125,14 @@ class TrackStore:
             wants: What to store.
             key: Of the episode, see `key`.
             threads: Decoder threads.
+            decoder: Of videos, the one that the key was made with.
 
         Returns:
             Names of the tracks that were written; empty where nothing was missing.
 
         Raises:
             UnreadableEpisode: A file of the recording cannot be read; nothing of this write stays.
+            BadInput: The decoder is not on this machine.
         """
         absent = set(self.missing(key, wants))
         modalities = {name: track.modality for name, track in episode.tracks.items()}
@@ -138,7 +141,11 @@ class TrackStore:
             return []
         if not self.is_local:
             self._cache.make_room(self.estimate_bytes(episode, wants))
-        self._commit(key, Recording.of(episode), lambda part: _write_tracks(part, episode, wants, set(names), threads))
+
+        def fill(part: PartWriter) -> None:
+            _write_tracks(part, episode, wants, set(names), threads, decoder)
+
+        self._commit(key, Recording.of(episode), fill)
         return names
 
     def add(self, key: str, tracks: Sequence[Track]) -> None:
@@ -306,7 +313,7 @@ class TrackStore:
         return found
 
 
-def _write_tracks(part: PartWriter, episode: Episode, wants: Wants, names: set[str], threads: int) -> None:
+def _write_tracks(part: PartWriter, episode: Episode, wants: Wants, names: set[str], threads: int, decoder: str) -> None:
     """Everything of `names` that the episode gives, into a part."""
     modalities = {name: track.modality for name, track in episode.tracks.items()}
     recorded = [name for name in wants.recorded(modalities) if name in names]
@@ -330,7 +337,7 @@ def _write_tracks(part: PartWriter, episode: Episode, wants: Wants, names: set[s
             track_of = descriptor.describe(episode)
             part.add(track_of, part.samples(track_of), version=descriptor.version)
     for camera, wanting in sinks.items():
-        decode_into(part, episode.tracks[camera], wanting, threads)
+        decode_into(part, episode.tracks[camera], wanting, threads, decoder)
 
 
 def _track(stored: StoredTrack, arrays: dict[str, NDArray]) -> Track:
