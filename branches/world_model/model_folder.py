@@ -1,0 +1,118 @@
+"""A model folder in the Hub's layout: what must lie in it is checked by name before anything is loaded."""
+
+import json
+from hashlib import blake2b
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.card import first_line
+from harness.errors import BadInput
+
+if TYPE_CHECKING:
+    from torch import nn
+
+CONFIG, WEIGHTS = "config.json", "diffusion_pytorch_model.safetensors"
+INDEX = f"{WEIGHTS}.index.json"
+PROVENANCE = "provenance.json"
+
+
+def load_diffusers(cls: Any, folder: Path) -> "nn.Module":
+    """A diffusers model from its folder, in evaluation mode, in the precision it was saved in.
+
+    Args:
+        cls: Class of the model.
+        folder: Holds `config.json` and safetensors; nothing is downloaded and nothing is unpickled.
+
+    Raises:
+        BadInput: The folder lacks a file, is of another class, or its weights have other names or shapes than the class.
+    """
+    check_diffusers(cls, folder)
+    model: nn.Module = cls.from_pretrained(str(folder), use_safetensors=True, local_files_only=True, torch_dtype="auto")
+    return model.eval()
+
+
+def check_diffusers(cls: Any, folder: Path) -> None:
+    """See `load_diffusers`: reads the configuration and the names in the weights, not the weights."""
+    import torch  # noqa: PLC0415
+
+    files = weight_files(folder)
+    body = read_config(folder)
+    if body.get("_class_name") != cls.__name__:
+        raise BadInput(f"{folder / CONFIG}: a {body.get('_class_name')}, not a {cls.__name__}; give its own model folder")
+    found = _shapes(files)
+    try:
+        with torch.device("meta"):
+            expected = {name: tuple(tensor.shape) for name, tensor in cls.from_config(body).state_dict().items()}
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise BadInput(f"{folder / CONFIG}: no {cls.__name__} can be made of it ({first_line(error)})") from error
+    for name in sorted(expected):
+        if name not in found:
+            raise BadInput(f"{files[0]}: no weights for {name}: they are those of another model; give the right folder")
+        if found[name] != expected[name]:
+            raise BadInput(f"{files[0]}: {name} is {found[name]}, {CONFIG} asks for {expected[name]}; give the right folder")
+    if extra := sorted(set(found) - set(expected)):
+        raise BadInput(f"{files[0]}: {extra[0]} is no part of a {cls.__name__}; give the right folder")
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """`config.json`.
+
+    Raises:
+        BadInput: It is not there or is no JSON object.
+    """
+    if not (folder / CONFIG).is_file():
+        raise BadInput(f"{folder}: no {CONFIG}; give a model folder as diffusers saves it")
+    try:
+        body = json.loads((folder / CONFIG).read_text())
+    except ValueError as error:
+        raise BadInput(f"{folder / CONFIG}: not JSON ({first_line(error)})") from error
+    if not isinstance(body, dict):
+        raise BadInput(f"{folder / CONFIG}: not a JSON object")
+    return body
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The safetensors of a folder: one file, or those that an index names.
+
+    Raises:
+        BadInput: There are none, or one is missing.
+    """
+    if (folder / WEIGHTS).is_file():
+        return [folder / WEIGHTS]
+    if not (folder / INDEX).is_file():
+        raise BadInput(f"{folder}: no {WEIGHTS}; give a model folder as diffusers saves it")
+    names = sorted(set(json.loads((folder / INDEX).read_text())["weight_map"].values()))
+    for name in names:
+        if not (folder / name).is_file():
+            raise BadInput(f"{folder}: no {name}, which {INDEX} names; complete the folder")
+    return [folder / name for name in names]
+
+
+def content_hash(folder: Path) -> str:
+    """Of the configuration and the weights."""
+    digest = blake2b(digest_size=8)
+    for file in (folder / CONFIG, *weight_files(folder)):
+        with file.open("rb") as stream:
+            while block := stream.read(2**24):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def pretraining_episodes(folder: Path) -> tuple[str, ...]:
+    """Ids of the episodes that the weights have seen, where `provenance.json` says; empty for a folder from elsewhere."""
+    file = folder / PROVENANCE
+    return tuple(json.loads(file.read_text())["episodes"]) if file.is_file() else ()
+
+
+def _shapes(files: list[Path]) -> dict[str, tuple[int, ...]]:
+    """Name -> shape of every tensor."""
+    from safetensors import SafetensorError, safe_open  # noqa: PLC0415
+
+    shapes: dict[str, tuple[int, ...]] = {}
+    for file in files:
+        try:
+            with safe_open(file, framework="numpy") as opened:
+                shapes |= {name: tuple(opened.get_slice(name).get_shape()) for name in opened.keys()}  # noqa: SIM118
+        except SafetensorError as error:
+            raise BadInput(f"{file}: not safetensors ({first_line(error)}); copy it again") from error
+    return shapes
