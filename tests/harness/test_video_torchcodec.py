@@ -1,4 +1,4 @@
-"""Two decoders, one contract: the same times, the same refusals, colours within what is stated; and the choice is said aloud."""
+"""Two decoders, one contract: the same times, cut files refused, colours within what is stated; and the choice is said aloud."""
 
 import os
 import subprocess
