@@ -13,6 +13,7 @@ demo: setup  ## 8 simulated episodes, floors and heads, all tasks
 
 tiny: setup  ## train the tiny checkpoints anew, one script per family
 	HF_HUB_OFFLINE=1 .venv/bin/python -m branches.policy.pretrain_smolvlm
+	HF_HUB_OFFLINE=1 .venv/bin/python -m branches.world_model.pretrain_jepa
 
 check: setup  ## style and types
 	.venv/bin/ruff format --check .

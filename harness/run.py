@@ -110,7 +110,7 @@ def _work(manifest: "_Manifest", console: Console, choose: Callable[[Plan], Plan
         manifest.quarantined += odd_widths(plan)
         manifest.plan = plan = with_widths(plan)
         _check_posed(plan, manifest.quarantined)
-        _tell_unposed(plan, prepared.request.tasks, console)
+        _tell_unposed(plan, plan.tasks if prepared.request.tasks else (), console)
         if choose:
             connect()
             manifest.plan = plan = choose(plan)

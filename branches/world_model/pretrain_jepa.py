@@ -1,7 +1,8 @@
 """Trains the small V-JEPA 2 that `world_model:jepa` stands on at preset `tiny`: `python -m branches.world_model.pretrain_jepa`.
 
 As V-JEPA does it: the encoder sees some tokens of a clip of demo sessions of reserved seeds, a predictor says what the others
-are in the latents of a slowly moving copy of the encoder, and the error is absolute, on layer-normed tokens. The copy is kept.
+are in the latents of a slowly moving copy of the encoder, and the error is absolute, on layer-normed tokens. The copy is kept. A
+hinge on the spread of the tokens is added, because a small net on little data would collapse.
 """
 
 import argparse
@@ -28,8 +29,9 @@ from harness.episode import VideoFile
 from harness.video import decode
 
 SEED, EPISODES, SECONDS = 10_100, 12, 20.0
-STEPS, BATCH, LEARNING_RATE, WARMUP, DECAY = 1500, 16, 1e-3, 100, 0.04
+STEPS, BATCH, LEARNING_RATE, WARMUP, DECAY = 600, 16, 1e-3, 100, 0.04
 MOMENTUM = (0.99, 0.999)  # of the moving copy, at the first and the last step
+VARIANCE, LEAST_SPREAD = 1.0, 0.7  # weight of what keeps the tokens from collapsing, and the spread it asks for
 GAIN = 0.25  # colours of a clip are scaled by up to so much, so that another room is not another world
 SHAPE = SHAPES["vjepa2-tiny"]
 SIDE, TIMES = SHAPE.crop // SHAPE.patch, SHAPE.frames // SHAPE.tubelet
@@ -60,8 +62,9 @@ class Footage:
 
 
 def footage(folder: Path) -> Footage:
-    """The main camera of new demo data."""
-    write_demo(folder, EPISODES, SEED, SECONDS)
+    """The main camera of the demo data of the reserved seed, written to `folder` where it is not there."""
+    if not folder.is_dir():
+        write_demo(folder, EPISODES, SEED, SECONDS)
     dataset = open_dataset(str(folder))
     refs, _ = dataset.list_episodes()
     frames = []
@@ -112,7 +115,9 @@ def loss_of(model: VJEPA2Model, copy: VJEPA2Model, pixels: Tensor, hidden: NDArr
         target = copy(pixels, skip_predictor=True).last_hidden_state
         target = layer_norm(target, target.shape[-1:])
         target = torch.gather(target, 1, asked[..., None].expand(-1, -1, target.shape[2]))
-    return (found - target).abs().mean()
+    # Small nets on little data collapse towards one vector: the spread of a channel over clips is held up (Bardes et al. 2022).
+    normed = layer_norm(context, context.shape[-1:])
+    return (found - target).abs().mean() + VARIANCE * torch.relu(LEAST_SPREAD - normed.std(dim=0)).mean()
 
 
 def train(shown: Footage, steps: int, say: Any) -> tuple[VJEPA2Model, list[float]]:
@@ -158,10 +163,12 @@ def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=TINY)
     parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--recordings", type=Path, help="Keep the demo data there, or take them from there.")
     given = parser.parse_args(words)
+    torch.set_num_threads(1)  # the last bit of a sum depends on them
     with tempfile.TemporaryDirectory() as scratch:
-        shown = footage(Path(scratch) / "demo")
-    model, losses = train(shown, given.steps, print)
+        shown = footage(given.recordings or Path(scratch) / "demo")
+    model, losses = train(shown, given.steps, lambda line: print(line, flush=True))
     given.out.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(given.out)
     size = {"shortest_edge": SHAPE.crop}

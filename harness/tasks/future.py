@@ -87,7 +87,7 @@ class FutureVideo(HorizonTask):
 
     def history(self, view: View) -> tuple[NDArray, BoolArray]:
         """(B, T, 32 * 32 * 3) levels of the observed frames."""
-        return _history(view, self.want.pattern, SIDE * SIDE * 3)
+        return _history(view, self.want.pattern, view.times.shape[1], SIDE * SIDE * 3)
 
 
 class FutureLatent(Task):
@@ -152,7 +152,7 @@ class FutureLatent(Task):
 
     def history(self, view: View) -> tuple[NDArray, BoolArray]:
         """(B, 1, D) latent of the clip that ends at t0."""
-        return _history(view, track_name(self.encoder.name), int(np.prod(self.encoder.shape)))
+        return _history(view, track_name(self.encoder.name), 1, int(np.prod(self.encoder.shape)))
 
 
 class FutureRetrieval(RetrievalTask):
@@ -198,11 +198,11 @@ def _pictures(frames: Track, rows: NDArray[np.int64]) -> NDArray[np.uint64]:
     return np.frombuffer(b"".join(digests), np.uint64)[position.reshape(rows.shape)]
 
 
-def _history(view: View, name: str, width: int) -> tuple[NDArray, BoolArray]:
-    """(B, T, width) samples of a track that a view shows, 0 where not measured; one masked step where it does not."""
+def _history(view: View, name: str, steps: int, width: int) -> tuple[NDArray, BoolArray]:
+    """(B, T, width) samples of a track that a view shows, 0 where not measured; `steps` masked ones where it does not."""
     track = view.tracks.get(name)
     if track is None:
-        nothing = np.zeros((len(view.times), 1, width), np.float32)
+        nothing = np.zeros((len(view.times), steps, width), np.float32)
         return nothing, nothing > 0
     values = track.values.reshape(*track.valid.shape, width)
     measured = np.broadcast_to(track.valid[..., None], values.shape)
