@@ -171,10 +171,11 @@ def recode_sets(sets: BoolArray, old: Sequence[str], new: Sequence[str]) -> Bool
 
 
 def concatenate(parts: list[Predictions]) -> Predictions:
-    """Rows of several batches of one task, which share a vocabulary.
+    """Rows of several batches of one task. Their vocabularies may differ in the words after the classes of train.
 
     A part in which every row failed may lack an array, or have it in another width: its rows are filled up as failures are.
     """
+    parts = _one_vocabulary(parts)
     empty: dict[str, Any] = {
         "labels": -1,
         "label_sets": False,
@@ -198,3 +199,15 @@ def concatenate(parts: list[Predictions]) -> Predictions:
     raw = None if all(part.raw is None for part in parts) else tuple(text for part in texts for text in part)
     status = np.concatenate([part.status for part in parts])
     return replace(parts[0], status=status, raw=raw, **{name: join(name) for name in empty})
+
+
+def _one_vocabulary(parts: list[Predictions]) -> list[Predictions]:
+    """The same rows over the words of all parts, in the order in which they are met: what all begin with stays in front."""
+    words = tuple(dict.fromkeys(word for part in parts for word in part.vocabulary))
+
+    def over(part: Predictions) -> Predictions:
+        labels = None if part.labels is None else recode(part.labels, part.vocabulary, words)
+        sets = None if part.label_sets is None else recode_sets(part.label_sets, part.vocabulary, words)
+        return replace(part, labels=labels, label_sets=sets, vocabulary=words)
+
+    return [part if part.vocabulary == words else over(part) for part in parts]
