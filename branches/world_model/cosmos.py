@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from branches.world_model import cosmos_vae
-from branches.world_model.cosmos_config import REAL_ENCODER, TINY_ENCODER, TINY_TRANSFORMER, TINY_VAE, parse_cosmos
+from branches.world_model.cosmos_config import REAL_ENCODER, TINY_ENCODER, TINY_TRANSFORMER, parse_cosmos
 from branches.world_model.cosmos_windows import FutureWindows, gather, needs_of
-from branches.world_model.model_folder import content_hash, pretraining_episodes, read_config, weight_files
+from branches.world_model.model_folder import PROVENANCE, content_hash, pretraining_episodes, read_config, weight_files
 from harness.branch import Artifact, Branch, BranchCard, FitContext, Needs, Predictor, Route, TrainingSet
 from harness.card import suggest
 from harness.errors import BadInput, WorkFailed
@@ -44,8 +44,13 @@ class Cosmos(Branch):
         self.vae = ENCODERS[self.config.encoder](self.config.vae or None)
         for folder in filter(None, (self.config.vae, self.config.transformer)):
             read_config(Path(folder)), weight_files(Path(folder))
-        if self.vae.folder == TINY_VAE:
-            self.card = replace(self.card, weights=TINY_WEIGHTS)
+        self.card = replace(self.card, weights=self._weights())
+
+    def _weights(self) -> str:
+        """Where the weights come from: tiny ones carry their provenance, under whatever path; else the name of the folder."""
+        named = Path(self.config.transformer or (TINY_TRANSFORMER if self.config.encoder == TINY_ENCODER else ""))
+        own = any((folder / PROVENANCE).is_file() for folder in (self.vae.folder, named) if folder is not None)
+        return TINY_WEIGHTS if own else named.name
 
     @property
     def transformer_folder(self) -> Path:

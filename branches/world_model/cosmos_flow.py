@@ -75,7 +75,7 @@ class CosmosFlow(nn.Module):
         noise = torch.randn(x.shape, generator=draw, device=x.device, dtype=x.dtype)
         level = sigma.view(-1, 1, 1, 1, 1)
         found = self.velocity((1 - level) * x + level * noise, batch.past, sigma)
-        return (found - (noise - x)).square().mean()
+        return (found - (noise - x)).float().square().mean()
 
     def sample(self, past: Tensor, shape: tuple[int, ...], seed: int) -> Tensor:
         """(C, F, h, w) the mean of `draws` futures of one window; no gradients.

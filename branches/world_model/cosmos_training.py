@@ -35,17 +35,17 @@ def train(
     flow: CosmosFlow, windows: FutureWindows, validation: FutureWindows | None, options: CosmosOptions, seed: int, threads: int
 ) -> Trained:
     """Train a flow in place; the same seed and number of threads give the same weights."""
-    parameters = [p for p in flow.parameters() if p.requires_grad]
+    parameters, like = [p for p in flow.parameters() if p.requires_grad], next(flow.parameters())
     with deterministic(threads, seed):
         optimiser = torch.optim.AdamW(parameters, lr=options.learning_rate, weight_decay=options.weight_decay)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: rate_at(step, options.warmup, options.steps))
-        draw = torch.Generator(device=parameters[0].device).manual_seed(seed)
+        draw = torch.Generator(device=like.device).manual_seed(seed)
         untrained = None if validation is None else validate(flow, validation, options, seed)
         best, best_step, kept, losses = untrained, 0, _copy(flow), []
         for step, index in enumerate(shuffled(len(windows), options.batch_size, options.steps, seed), 1):
             flow.train()
             optimiser.zero_grad(set_to_none=True)
-            loss = flow.loss(to_batch(windows, index, parameters[0]), draw)
+            loss = flow.loss(to_batch(windows, index, like), draw)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(parameters, options.gradient_norm)
             optimiser.step()
