@@ -2,8 +2,9 @@
 # Run Python from .venv directly: under `uv run`, Ray would rebuild the environment for every worker.
 PYTEST = HF_HUB_OFFLINE=1 RAY_AUTH_MODE=disabled .venv/bin/python -m pytest
 RUN ?= runs/demo
+DRY_RUN ?= runs/dry-run
 
-.PHONY: setup demo tiny test test-slow check format
+.PHONY: setup demo dry-run tiny test test-slow check format
 
 setup:
 	@ops/setup.sh
@@ -14,6 +15,9 @@ demo: setup  ## 8 simulated episodes, floors and heads, all tasks
 tiny: setup  ## train the tiny checkpoints anew, one script per family
 	HF_HUB_OFFLINE=1 .venv/bin/python -m branches.policy.pretrain_smolvlm
 	HF_HUB_OFFLINE=1 .venv/bin/python -m branches.world_model.pretrain_jepa
+
+dry-run: setup  ## every branch that is registered, configurations chosen by Ray Tune, on 6 simulated episodes
+	HF_HUB_OFFLINE=1 .venv/bin/espalier select demo --episodes 6 --out $(DRY_RUN) budget=trials:2 windows.max_per_episode=60
 
 check: setup  ## style and types
 	.venv/bin/ruff format --check .

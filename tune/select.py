@@ -21,6 +21,7 @@ from tune.board import Board
 from tune.config import SelectConfig, trials_of
 from tune.halving import halving, jobs_of
 from tune.journal import Journal
+from tune.preparation import preparations
 from tune.room import without_room
 from tune.sheet import build_sheet
 from tune.sheet_text import sheet_markdown
@@ -90,15 +91,17 @@ def select(asked: Asked, console: Console) -> Selected:
         request = _without(request, not_run)
         arms: list[Arm] = []
         plans: list[Plan] = []
+        prepared: list[dict[str, Any]] = []
 
         def choose(plan: Plan) -> Plan:
+            prepared.extend(preparations(plan))
             arms.extend(_arms(plan, count, asked.config.seed, journal))
             plans.append(plan)
             return _chosen(plan, arms, asked.out / "trials" / "tune", console)
 
         outcome = run(request, console, choose)
         loo = _leave_one_out(request, plans[0], ids, console)
-    sheet = build_sheet(asked.out, roles, defective, arms, not_run, outcome, loo)
+    sheet = build_sheet(asked.out, roles, defective, arms, not_run, outcome, loo) | {"preparation": prepared}
     write_json(asked.out / "sheet.json", sheet)
     (asked.out / "sheet.md").write_text(sheet_markdown(sheet))
     failed = any(trial["failed"] for trial in journal.trials)

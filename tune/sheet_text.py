@@ -115,10 +115,26 @@ def _costs(sheet: dict[str, Any]) -> Section:
 
 def _lists(sheet: dict[str, Any]) -> list[Section]:
     lacking = tuple(f"{name} {why}" for name, why in sheet["not_run"].items())
+    prepared = tuple(_preparation(body) for body in sheet["preparation"])
     return [
+        Section("Preprocessing arm", prepared or ("no arm stands on a frozen encoder",)),
         Section("Not run", lacking or ("nothing",)),
         Section("Failures", tuple(sheet["failures"]) or ("none",)),
     ]
+
+
+def _preparation(body: dict[str, Any]) -> str:
+    """What encoding costs an arm."""
+
+    def per(key: str, unit: str, scale: float = 1.0) -> str:
+        return "not measured" if body[key] is None else f"{body[key] / scale:.3g} {unit}"
+
+    return (
+        f"{body['branch']} ({', '.join(body['encoders'])}): "
+        f"encoding {per('encode_s_per_video_minute', 's per minute of video')}, "
+        f"latents {per('latent_bytes_per_video_hour', 'MiB per hour', 2**20)}, "
+        f"frames {per('frame_bytes_per_video_hour', 'MiB per hour', 2**20)}; measured on {body['video_minutes']:.2f} minutes"
+    )
 
 
 def _left_out(sheet: dict[str, Any]) -> Section:

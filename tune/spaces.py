@@ -53,6 +53,8 @@ class Space:
     steps: str = ""
 
 
+_OMNI_LORA = Space({"learning_rate": LogUniform(1e-3, 8e-3), "rank": Among((16, 8))}, steps="epochs")
+_POLICY = Space({"learning_rate": LogUniform(7e-4, 5e-3), "weight_decay": LogUniform(1e-5, 1e-2)}, steps="steps")
 SPACES: dict[str, Space] = {
     "ridge": Space({"max_rank": Among((1024, 256, 64)), "clip": Among((10.0, 3.0)), "history_steps": Among((8, 2))}),
     "mlp": Space(
@@ -63,7 +65,13 @@ SPACES: dict[str, Space] = {
             "weight_decay": LogUniform(1e-5, 1e-2),
         }
     ),
-    "policy:act": Space({"learning_rate": LogUniform(2e-4, 1.5e-3), "weight_decay": LogUniform(1e-5, 1e-2)}, steps="steps"),
+    "qwen_omni:prompt": Space({"shots": Among((1, 0, 2))}),
+    "qwen_omni:lora": _OMNI_LORA,
+    "qwen_omni:blind": _OMNI_LORA,
+    "world_model:jepa": Space({"learning_rate": LogUniform(4e-4, 3e-3), "dropout": Among((0.1, 0.0))}, steps="steps"),
+    "world_model:cosmos": Space({"learning_rate": LogUniform(4e-4, 3e-3), "weight_decay": LogUniform(1e-4, 1e-1)}, steps="steps"),
+    "policy:act": _POLICY,
+    "policy:smolvla": _POLICY,
 }
 """By branch id. A branch without a space runs once, as its preset has it."""
 

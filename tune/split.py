@@ -50,6 +50,8 @@ def freeze(episodes: Sequence[str], clusters: Mapping[str, str], defective: Coll
 def first_episodes(dataset: Dataset, count: int) -> tuple[list[str], dict[str, str], dict[str, str]]:
     """The first ids of a data set, their clusters, and those of them that are defective with the reason.
 
+    Defective is what cannot be read, or lacks something that others of them have.
+
     Raises:
         BadInput: Not 3 to 8, or the data set has fewer.
     """
@@ -61,12 +63,14 @@ def first_episodes(dataset: Dataset, count: int) -> tuple[list[str], dict[str, s
         raise BadInput(f"--episodes {count}: {dataset.root} has {len(ids)}")
     defective = {episode: reason for episode, _, reason in faults if episode in ids}
     clusters = {ref.id: ref.cluster for ref in refs} | {episode: episode for episode in defective}
+    lacking: dict[str, dict[str, str]] = {}
     for ref in (ref for ref in refs if ref.id in ids):
         try:
-            lacking = dataset.read(ref).lacking
+            lacking[ref.id] = dict(dataset.read(ref).lacking)
         except UnreadableEpisode as error:
             defective[ref.id] = error.reason
-            continue
-        if lacking:
-            defective[ref.id] = ", ".join(f"{track}: {why}" for track, why in sorted(lacking.items()))
+    nobody_has = set.intersection(*map(set, lacking.values())) if lacking else set()
+    for episode, tracks in lacking.items():
+        if odd := [f"{track}: {why}" for track, why in sorted(tracks.items()) if track not in nobody_has]:
+            defective[episode] = ", ".join(odd)
     return ids, clusters, defective

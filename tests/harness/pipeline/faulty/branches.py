@@ -3,11 +3,14 @@
 import os
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 from branches.floors.adapter import Prior
 from harness.answers import Predictions
-from harness.branch import Artifact, BranchCard, FitContext, Predictor, TrainingSet
+from harness.branch import Artifact, Branch, BranchCard, FitContext, Predictor, TrainingSet
 from harness.reference import TrainStatistics
 from harness.tasks.base import Task
 from harness.window import ObservedBatch
@@ -68,3 +71,28 @@ class Slow(Prior):
     def answer(self, task: Task, statistics: TrainStatistics, batch: ObservedBatch) -> Predictions:
         time.sleep(1.0)
         return super().answer(task, statistics, batch)
+
+
+class Trained(Prior):
+    """Pretends to train for `steps`: its validation loss falls with them and is least at `rate` 0.5; it notes every fit."""
+
+    card = BranchCard("faulty.branches:Trained", "policy", "says what loss it likes")
+
+    def __init__(self, options: dict[str, Any] | None = None) -> None:
+        Branch.__init__(self, options)
+        self.config = SimpleNamespace(**{"steps": 64, "rate": 0.9, "fails": "", "seconds": 0.0, **self.options})
+
+    def fit(self, train: TrainingSet, validation: TrainingSet, context: FitContext) -> Artifact:
+        time.sleep(self.config.seconds)
+        if self.config.rate < 0.2 and self.config.fails == "throws":
+            raise ValueError("no such luck\nand a second line")
+        if self.config.rate < 0.2 and self.config.fails == "dies":
+            os.kill(os.getpid(), signal.SIGKILL)
+        loss = abs(self.config.rate - 0.5) + 1 / self.config.steps
+        return replace(super().fit(train, validation, context), details={"task": {"validation_loss": loss}})
+
+
+class NeedsGPU(Prior):
+    """Asks for more GPUs than any machine of a test has."""
+
+    card = BranchCard("faulty.branches:NeedsGPU", "policy", "wants 64 GPUs", gpus=64.0, fit_gpus=64.0)
