@@ -29,7 +29,7 @@ class Encoder(ABC):
         width: Of a frame, pixels.
         frames: Of a clip.
         stride: Reference samples between two frames of a clip.
-        shape: Of a latent; the last axis is the channel.
+        shape: Of a latent; the first axis is time, the last one the channel.
         pretrained_on: Ids of the episodes the weights have seen, where known.
     """
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from branches.world_model.config import JEPAOptions, parse_options
 from branches.world_model.motion import TRACKS, fit_width, past_motion
-from branches.world_model.rows import Goal, gather, past_latent
+from branches.world_model.rows import Goal, gather, newest, past_latent
 from harness.answers import Predictions, Status, all_ok
 from harness.branch import Artifact, Branch, BranchCard, FitContext, Needs, Predictor, Route, TrainingSet
 from harness.encoder import Encoder, get_encoder
@@ -92,7 +92,7 @@ class JEPA(Branch):
         return Artifact(context.out, fitted_on, parameters=parameters, details=details)
 
     def _goal(self, task: Task) -> Goal:
-        return Goal(task, self.track, int(np.prod(self.encoder.shape)))
+        return Goal(task, self.track, self.encoder.shape)
 
     def _fit_goal(
         self, name: str, goal: Goal, train: TrainingSet, validation: TrainingSet, context: FitContext
@@ -164,7 +164,7 @@ class JEPAPredictor(Predictor):
             held, known = hold_last(*_HANDS.history(batch.views[0]))
             steps = difference.shape[1] // held.shape[1]
             return _rows(np.tile(held, (1, steps)) + difference, there & known.any(axis=1))
-        forecast = past + difference
+        forecast = newest(past, self.branch.encoder.shape[0]) + difference
         return _rows(forecast - loaded.scales.past[0] if batch.role == "query" else forecast, there)
 
     def embed(self, batch: ObservedBatch) -> NDArray[np.float32]:

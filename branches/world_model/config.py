@@ -31,15 +31,15 @@ class JEPAOptions:
     preset: str = "tiny"
     encoder: str = "vjepa2-tiny"
     motion_steps: int = 5
-    width: int = 96
+    width: int = 64
     layers: int = 2
     heads: int = 4
     dropout: float = 0.1
-    steps: int = 400
+    steps: int = 200
     batch_size: int = 16
     learning_rate: float = 1e-3
     weight_decay: float = 0.05
-    evaluate_every: int = 50
+    evaluate_every: int = 25
     validation_windows: int = 128
 
 

@@ -17,7 +17,7 @@ from harness.errors import WorkFailed
 class Network(nn.Module):
     """A transformer over the tokens of the past latent and those of the past motion.
 
-    Its last layer starts at zero, so that before any training the answer is that of the floor.
+    Its last layer starts at zero, so that before any training the answer is what was observed last.
 
     Args:
         options: Width, layers, heads, dropout.
@@ -117,11 +117,11 @@ def _moments(parts: Iterable[tuple[NDArray, NDArray]], width: int) -> NDArray[np
 
 @dataclass(frozen=True)
 class Trained:
-    """How training went; losses are absolute errors as a share of the floor's.
+    """How training went; losses are absolute errors as a share of those of holding what was observed last.
 
     Attributes:
         steps: Optimiser steps taken.
-        best_step: Whose weights were kept; 0 = those that answer as the floor does.
+        best_step: Whose weights were kept; 0 = those that hold what was observed last.
         train_loss: Mean over the last tenth of the steps.
         validation_loss: Of the weights that were kept; None without validation windows.
     """
@@ -177,7 +177,7 @@ def _loss(network: Network, rows: dict[str, NDArray], scales: Scales, device: to
 
 
 def _validate(network: Network, checks: Rows, scales: Scales, options: JEPAOptions, device: torch.device) -> float:
-    """Mean loss over evenly spaced validation windows, as a share of the floor's on the same windows."""
+    """Mean loss over evenly spaced validation windows, as a share of that of zeros on the same windows."""
     network.eval()
     index = np.unique(np.linspace(0, len(checks) - 1, min(len(checks), options.validation_windows)).round().astype(np.int64))
     total = floor = 0.0

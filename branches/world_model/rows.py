@@ -31,19 +31,32 @@ def past_latent(view: View, track: str, width: int) -> tuple[NDArray[np.float32]
     return np.where(there[:, None], latent, 0).astype(np.float32), there
 
 
+def newest(latents: NDArray[np.float32], times: int) -> NDArray[np.float32]:
+    """(B, L) latents whose newest time step stands at all of their `times` steps: what a picture that stands still would give."""
+    steps = latents.reshape(len(latents), times, -1)
+    return np.repeat(steps[:, -1:], times, axis=1).reshape(latents.shape)
+
+
 @dataclass(frozen=True)
 class Goal:
-    """What one predictor learns to say, as the difference to what was observed last: zeros are the floor's answer.
+    """What one predictor learns to say: the difference to the newest time step of the past latent, or to the joints seen last.
+
+    Zeros are an answer that holds what was observed last.
 
     Attributes:
         task: `FutureLatent`, `FutureRetrieval` (both: the next latent) or `HandTrajectoryForecast` (the joints to come).
         track: Of the encoder's latents in a view.
-        latent_width: Numbers of a latent.
+        shape: Of a latent, time first.
     """
 
     task: Task
     track: str
-    latent_width: int
+    shape: tuple[int, ...]
+
+    @property
+    def latent_width(self) -> int:
+        """Numbers of a latent."""
+        return int(np.prod(self.shape))
 
     @property
     def is_latent(self) -> bool:
@@ -58,13 +71,19 @@ class Goal:
                 view = query.observed.views[0]
                 past, _ = past_latent(view, self.track, self.latent_width)
                 following, known = past_latent(key.observed.views[0], self.track, self.latent_width)
-                yield query.episode, view, following - past, np.repeat(known[:, None], self.latent_width, axis=1)
+                yield (
+                    query.episode,
+                    view,
+                    following - newest(past, self.shape[0]),
+                    np.repeat(known[:, None], self.latent_width, axis=1),
+                )
             return
         for batch in training.batches(self.task, needs):
             targets = batch.targets
             assert targets.values is not None and targets.reference is not None
             mask = np.ones(targets.values.shape, bool) if targets.mask is None else targets.mask
-            yield batch.episode, batch.observed.views[0], targets.values - targets.reference, mask & targets.valid[:, None]
+            held = newest(targets.reference, self.shape[0]) if self.is_latent else targets.reference
+            yield batch.episode, batch.observed.views[0], targets.values - held, mask & targets.valid[:, None]
 
 
 @dataclass(eq=False)

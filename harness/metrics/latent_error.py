@@ -14,9 +14,10 @@ class LatentError(Metric):
 
     V-JEPA 2 gives tokens that are layer-normed: this is then the loss of V-JEPA 2-AC.
 
-    State (10,): rows, sum of errors, sum of 1 - cosine of answer and truth; motion of answer and truth (from the latent observed
-    last); of the half of the rows that moves most: rows, sum of errors, sum of the errors of holding the last latent; then the
-    standard deviations over this episode's rows, summed over the numbers, of answer and truth.
+    State (11,): rows, sum of errors, sum of 1 - cosine of answer and truth; motion of answer and truth (from the latent observed
+    last); of the half of the rows that moves most: rows, sum of errors, sum of the errors of holding the last latent; the
+    standard deviations over this episode's rows, summed over the numbers, of answer and truth; sum of the errors of holding the
+    newest time step of the last latent (its first axis is time).
     """
 
     name = "latent_l1"
@@ -24,7 +25,7 @@ class LatentError(Metric):
     mean_over_rows = True
 
     def state(self, targets: Targets, predictions: Predictions) -> State:
-        """(10,) sums over one episode's rows."""
+        """(11,) sums over one episode's rows."""
         assert targets.reference is not None, "a latent error needs the latent observed last"
         rows = vector_rows(targets, predictions, self.context)
         held = targets.reference.astype(np.float64)
@@ -46,7 +47,13 @@ class LatentError(Metric):
             still[fast].sum(),
             _spread(rows.guess),
             _spread(rows.truth),
+            np.abs(rows.truth - self._newest(held)).mean(axis=1).sum(),
         )
+
+    def _newest(self, latents: NDArray[np.float64]) -> NDArray[np.float64]:
+        times = self.context.shape[0]
+        steps = latents.reshape(len(latents), times, -1)
+        return np.repeat(steps[:, -1:], times, axis=1).reshape(latents.shape)
 
     def value(self, states: State) -> NDArray[np.float64]:
         """(...) mean absolute error; NaN where there is no row."""
@@ -58,9 +65,12 @@ class LatentError(Metric):
         `motion_ratio` is the motion of the answers to that of the truth (0 for a frozen answer); `spread_ratio` the deviation of
         the answers over an episode to that of the truth (a collapsed forecast is near 0). `moving` is the error on the half of
         each episode's rows whose truth moves most, `moving_held` that of holding the last latent on the same rows.
+        `newest_held` is the error, on all rows, of the newest time step of the last latent at every time: a floor that is often
+        harder than the last latent itself.
         """
-        rows, _, unlike, moved, truly, fast, fast_error, fast_held, spread, true_spread = states
+        rows, _, unlike, moved, truly, fast, fast_error, fast_held, spread, true_spread, newest = states
         return {
+            "newest_held": number(ratio(newest, rows)),
             "one_minus_cosine": number(ratio(unlike, rows)),
             "motion_ratio": number(ratio(moved, truly)),
             "spread_ratio": number(ratio(spread, true_spread)),

@@ -22,7 +22,7 @@ def episode(number, *, hands=True, command=False, seconds=N / 20):
     rng = np.random.default_rng(number)
     n = int(seconds * 20)
     times = np.arange(n) / 20
-    two = np.random.default_rng(99).normal(size=(2, *SHAPE)).astype(np.float32)
+    two = np.repeat(np.random.default_rng(99).normal(size=(2, 1, *SHAPE[1:])), SHAPE[0], axis=1).astype(np.float32)
     phase = 2 * np.pi * (times / 3 + rng.random())
     tracks = {"video/a": Track("video/a", Modality.VIDEO, np.zeros((n, 0), np.uint8), times)}
     frames = rng.integers(0, 256, (n, 32, 32, 3), dtype=np.uint8)

@@ -136,8 +136,8 @@ def test_it_is_conditioned_on_hands_else_commands_else_nothing(branch, tmp_path,
     assert quick.predictor(artifact).predict(batch_of(quick, episode(1, **traits), task)[1]).ok.any()
 
 
-def test_a_training_that_helps_nothing_answers_as_the_floor_does(branch, tmp_path):
-    """Validation windows decide: weights that are worse than copying the last latent are not kept."""
+def test_a_training_that_helps_nothing_holds_the_newest_step(branch, tmp_path):
+    """Validation windows decide: weights that are worse than holding what was observed last are not kept."""
     wild = JEPA(QUICK | {"steps": 3, "learning_rate": 3.0, "evaluate_every": 3})
     task = tasks_of(wild)[0]
     artifact = fitted(wild, [episode(0)], [episode(1)], tmp_path / "out", (task,))
@@ -145,7 +145,8 @@ def test_a_training_that_helps_nothing_answers_as_the_floor_does(branch, tmp_pat
     one = episode(2)
     batch = batch_of(wild, one, task)[1]
     rows = wild.predictor(artifact).predict(batch)
-    np.testing.assert_array_equal(rows.values[rows.ok], task.history(batch.views[0])[0][rows.ok, -1])
+    past = task.history(batch.views[0])[0][rows.ok, -1].reshape(-1, *task.shape(one))
+    np.testing.assert_array_equal(rows.values[rows.ok].reshape(past.shape), np.repeat(past[:, -1:], past.shape[1], axis=1))
 
 
 def test_only_retrieval_or_only_hands_can_be_asked_for(tmp_path):

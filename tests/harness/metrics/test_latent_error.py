@@ -33,6 +33,14 @@ def test_by_hand():
     assert details["moving"] == 0.5 and details["moving_held"] == 1.0  # the second row
     # Deviations over two rows are half their differences: truth 0.5 1 0 1, answer 0.5 1 0 0.5.
     assert details["spread_ratio"] == pytest.approx(2.0 / 2.5)
+    assert details["newest_held"] == pytest.approx((0.25 + 1.0) / 2)
+
+
+def test_the_newest_step_is_held_at_every_time():
+    """A latent of two times and two channels: (1, 2) then (3, 4) is held as (3, 4), (3, 4)."""
+    found = state([[3, 4, 3, 4]], [[0, 0, 0, 0]], [[1, 2, 3, 4]])
+    assert metric().details(found)["newest_held"] == 0
+    assert metric().details(found)["moving_held"] == 1
 
 
 def test_a_collapsed_forecast_has_no_spread_and_a_frozen_one_no_motion():
