@@ -99,7 +99,7 @@ class SmolVLAOptions(PolicyOptions):
         draws: Chunks drawn per window; the answer is their mean. As published: 1.
     """
 
-    steps: int = 1000
+    steps: int = 800
     learning_rate: float = 2e-3
     model: str | None = None
     max_state_dim: int = 32
@@ -108,7 +108,7 @@ class SmolVLAOptions(PolicyOptions):
     vlm_layers: int = 4
     expert_width: float = 0.75
     flow_steps: int = 5
-    draws: int = 8
+    draws: int = 4
 
 
 PRESETS: dict[type[PolicyOptions], dict[str, dict[str, Any]]] = {
