@@ -23,7 +23,7 @@ from tune.halving import halving, jobs_of
 from tune.journal import Journal
 from tune.preparation import preparations
 from tune.room import without_room
-from tune.sheet import build_sheet
+from tune.sheet import LEFT_OUT, build_sheet
 from tune.sheet_text import sheet_markdown
 from tune.spaces import configurations, space_of
 from tune.split import first_episodes, freeze
@@ -84,8 +84,8 @@ def select(asked: Asked, console: Console) -> Selected:
     ids, clusters, defective = first_episodes(asked.dataset, asked.episodes)
     roles = freeze(ids, clusters, defective)
     request = _request(asked, {name: list(episodes) for name, episodes in roles.items()})
-    prepare(request)  # what is wrong with the words is said before Ray starts
     journal = Journal(asked.out / "trials" / "journal.jsonl")
+    _arms(prepare(request).plan, count, asked.config.seed, journal)  # what is wrong with the words is said before Ray starts
     with ray_session(asked.address):
         not_run = without_room(request)
         request = _without(request, not_run)
@@ -187,7 +187,7 @@ def _leave_one_out(request: Request, plan: Plan, ids: list[str], console: Consol
     options = {name: value for name, value in request.config.branch.items() if name in cheap}
     config = replace(request.config, split=split, branch=options)
     passed = {**request.passed, "split": {"kind": split.kind, "episodes": ids}}
-    out = request.out / "leave_one_episode_out"
+    out = request.out / LEFT_OUT
     return run(Request(request.dataset, config, passed, cheap, plan.tasks, out, selection=request.selection), console)
 
 

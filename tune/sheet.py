@@ -12,6 +12,7 @@ from tune.tuners import Arm
 SCHEMA = "espalier.sheet/1"
 NOT_ESTIMABLE = "not estimable"
 NO_WINNER = "no winner"
+LEFT_OUT = "leave_one_episode_out"  # folder of the second run
 FULL_COVERAGE = 0.95
 """Under this share of answered samples a branch is shown, not ranked."""
 
@@ -53,6 +54,7 @@ def build_sheet(
         "failures": _failures(arms, outcome, loo),
         "leave_one_episode_out": _left_out(loo) if loo else [],
         "processes": manifest["processes"],
+        "processes_leave_one_out": json.loads((out / LEFT_OUT / "manifest.json").read_text())["processes"] if loo else {},
         "decoded_frames": manifest["decoded_frames"],
         "decoded_again": _decoded_again(out),
     }
@@ -164,6 +166,6 @@ def _left_out(loo: Outcome) -> list[dict[str, Any]]:
 
 def _decoded_again(out: Path) -> int:
     """Frames that anything after the one ingest decoded; 0 where everything came from the store."""
-    path = out / "leave_one_episode_out" / "manifest.json"
+    path = out / LEFT_OUT / "manifest.json"
     counts = json.loads(path.read_text())["decoded_frames"] if path.is_file() else {}
     return sum(frames for videos in counts.values() for frames in videos.values())

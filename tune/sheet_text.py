@@ -95,20 +95,20 @@ def _trials(sheet: dict[str, Any]) -> Section:
 
 def _costs(sheet: dict[str, Any]) -> Section:
     costs = {row["branch"]: row["cost"] for task in sheet["tasks"] for row in task["rows"]}
-    held = sheet["processes"]
+    held, apart = sheet["processes"], sheet["processes_leave_one_out"]
     rows = tuple(
         (
             name,
             *(number(cost[key]) for key in ("train_s", "predict_s", "peak_gib")),
             "-" if cost["params"] is None else f"{cost['params']:,}",
-            str(held.get(name, {}).get("processes", "-")),
+            str(held.get(name, {}).get("processes", "-")) + (f" ({apart[name]['processes']})" if name in apart else ""),
         )
         for name, cost in costs.items()
     )
     frames = sum(n for videos in sheet["decoded_frames"].values() for n in videos.values())
     lines = (
         f"frames decoded for all arms together: {frames} by the one ingest, {sheet['decoded_again']} after it",
-        "processes: how many held the branch, and so imported its libraries",
+        "processes: how many held the branch, and so imported its libraries; in brackets those of leave-one-episode-out",
     )
     return Section("Cost", lines, ("arm", "fit s", "predict s", "peak GiB", "parameters", "processes"), rows)
 
