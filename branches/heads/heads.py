@@ -128,7 +128,8 @@ class HeadPredictor(Predictor):
 def scores(arrays: dict[str, NDArray], scaler: Scaler, rotation: NDArray | None, raw: RawRows) -> NDArray[np.float64]:
     """(B, m) what a head says of raw rows."""
     x = scaler(raw.values)
-    z = x if rotation is None else x @ rotation
+    # In float32 a row's last bit depends on its place in the batch: matrix kernels treat the last rows otherwise.
+    z = x.astype(np.float64) if rotation is None else x.astype(np.float64) @ rotation
     out = forward(arrays, z)
     if "cross_projection" in arrays:
         names = set(CrossPrediction.__dataclass_fields__)
