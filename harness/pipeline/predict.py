@@ -29,6 +29,7 @@ from harness.window import Samples, row_seeds
 _ROLES: tuple[Literal["query", "key"], ...] = ("query", "key")
 BATCH_SAMPLES = 1024  # samples a predictor sees at once
 LOADED_BRANCHES = 4  # predictors kept in an actor
+HAND = 8  # blocks that one actor takes at most
 
 
 @dataclass(frozen=True)
@@ -214,30 +215,53 @@ def _predict_in_pool(plan: Plan, blocks: list[Block], cpus: float, gpus: float) 
         def __init__(self) -> None:
             self.actor = Actor(plan)
 
-        def __call__(self, batch: dict[str, Any]) -> pa.Table:
-            body = json.loads(str(batch["block"][0]))
+        def __call__(self, batch: dict[str, Any]) -> Iterator[pa.Table]:
+            for body in json.loads(str(batch["blocks"][0])):
+                yield pa.table({"block": [json.dumps(body)], "result": [json.dumps(self.result(Block(**body)))]})
+
+        def result(self, block: Block) -> dict[str, Any]:
+            if block.part(plan).is_file():  # by an actor that died after it
+                return {}
             try:
-                result = self.actor.run(Block(**body))
+                return self.actor.run(block)
             except Exception as error:  # one branch's fault must not lose the others' work
-                result = {"error": f"{type(error).__name__}: {first_line(error)}"}
-            return pa.table({"block": [json.dumps(body)], "result": [json.dumps(result)]})
+                return {"error": f"{type(error).__name__}: {first_line(error)}"}
 
     size, share = pool_shape(cpus, gpus, len(blocks))
-    items = [{"block": json.dumps(asdict(block))} for block in blocks]
-    done: set[Block] = set()
-    dataset = ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
-        Pool,
-        batch_size=1,
-        # One block at a time: a block that kills its actor takes no waiting one down with it.
-        compute=ray.data.ActorPoolStrategy(size=size, max_tasks_in_flight_per_actor=1),
-        num_cpus=share,
-        num_gpus=gpus,
-        max_task_retries=TRIES_AFTER_DEATH,
-    )
-    for row in dataset.iter_rows():
-        block = Block(**json.loads(row["block"]))
-        done.add(block)
-        yield block, json.loads(row["result"])
+    left = dict.fromkeys(blocks)
+    # In hands first; then, where a block has killed whoever held its hand, one at a time, so that only that block is lost.
+    for hands in (hands_of(blocks, size), [[block] for block in blocks]):
+        items = [{"blocks": json.dumps([asdict(b) for b in hand])} for hand in hands if all(b in left for b in hand)]
+        if not items:
+            continue
+        dataset = ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
+            Pool,
+            batch_size=1,
+            # One hand at a time: one that kills its actor takes no waiting one down with it.
+            compute=ray.data.ActorPoolStrategy(size=size, max_tasks_in_flight_per_actor=1),
+            num_cpus=share,
+            num_gpus=gpus,
+            max_task_retries=TRIES_AFTER_DEATH,
+        )
+        for row in dataset.iter_rows():
+            block = Block(**json.loads(row["block"]))
+            del left[block]
+            yield block, json.loads(row["result"])
+    for block in left:
+        yield block, {"error": "its worker died again and again (out of memory, or a crash in a library)"}
+
+
+def hands_of(blocks: list[Block], actors: int) -> list[list[Block]]:
+    """Blocks in hands, each of one branch and for one actor: as few actors as can be have to import a branch's libraries.
+
+    A branch's blocks come in one hand, in more where there are more actors than branches, or to keep a hand below `HAND` blocks.
+    """
+    by_branch: dict[str, list[Block]] = {}
     for block in blocks:
-        if block not in done:
-            yield block, {"error": "its worker died again and again (out of memory, or a crash in a library)"}
+        by_branch.setdefault(block.branch, []).append(block)
+    hands = []
+    for mine in by_branch.values():
+        parts = max(-(-actors // len(by_branch)), -(-len(mine) // HAND))
+        size = -(-len(mine) // parts)
+        hands += [mine[i : i + size] for i in range(0, len(mine), size)]
+    return hands
