@@ -79,6 +79,7 @@ class CosmosOptions:
         difference: True: the flow is over the difference of the future's latents to those of the last frame held still, and the
             answer to `future_video` is the last observed frame plus the change that the decoder draws, so that an answer of zeros
             is copy-last; False: over the latents themselves, as published.
+        spread: What is drawn is divided by it, so that it has about unit variance, as the noise has.
         sampling_steps: Euler steps from noise to latents.
         draws: Futures that are drawn per row; the answer is their mean, which is what PSNR and absolute errors ask for. At 1 it
             is a sample.
@@ -99,6 +100,7 @@ class CosmosOptions:
     vae: str = ""
     transformer: str = ""
     difference: bool = True
+    spread: float = 0.37
     sampling_steps: int = 2
     draws: int = 8
     shift: float = 5.0
@@ -119,6 +121,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "real": {
         "encoder": REAL_ENCODER,
         "difference": False,
+        "spread": 1.0,
         "sampling_steps": 12,
         "draws": 1,
         "lora_rank": 32,

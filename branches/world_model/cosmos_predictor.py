@@ -68,6 +68,7 @@ class CosmosPredictor(Predictor):
         with deterministic(THREADS, 0):
             seen = to_tensor(past[None], like)[0]
             drawn = flow.sample(seen, tuple(seen.shape), seed).permute(1, 2, 3, 0).float().cpu().numpy()
+        drawn = drawn * np.float32(self.branch.config.spread)
         return (drawn if held is None else held + drawn), held
 
     def _video(

@@ -1,5 +1,6 @@
 """Training the flow: shuffled windows from disk, a cosine schedule, the best validation step kept."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,9 +33,15 @@ class Trained:
 
 
 def train(
-    flow: CosmosFlow, windows: FutureWindows, validation: FutureWindows | None, options: CosmosOptions, seed: int, threads: int
+    flow: CosmosFlow,
+    windows: FutureWindows,
+    validation: FutureWindows | None,
+    options: CosmosOptions,
+    seed: int,
+    threads: int,
+    say: Callable[[str], None] = lambda line: None,
 ) -> Trained:
-    """Train a flow in place; the same seed and number of threads give the same weights."""
+    """Train a flow in place; the same seed and number of threads give the same weights. `say` is told of every look."""
     parameters, like = [p for p in flow.parameters() if p.requires_grad], next(flow.parameters())
     with deterministic(threads, seed):
         optimiser = torch.optim.AdamW(parameters, lr=options.learning_rate, weight_decay=options.weight_decay)
@@ -53,6 +60,7 @@ def train(
             losses.append(float(loss.detach()))
             if validation is not None and (step % options.evaluate_every == 0 or step == options.steps):
                 value = validate(flow, validation, options, seed)
+                say(f"step {step}: validation loss {value:.4f}")
                 if best is None or value < best:
                     best, best_step, kept = value, step, _copy(flow)
         if validation is None:

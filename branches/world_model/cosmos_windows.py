@@ -67,7 +67,7 @@ class FutureWindows:
     Attributes:
         shape: Of a latent, (T, h, w, C).
         past: (n, T h w C) latents of the observed clips.
-        future: (n, T h w C) what is drawn: the future's latents, or their differences to the last frame held still.
+        future: (n, T h w C) what is drawn, over `spread`: future latents, or their differences to the last frame held still.
         episodes: Ids they come from.
         left_out: Windows that have a truth but no camera, no future clip or no latent.
     """
@@ -109,6 +109,7 @@ def gather(training: TrainingSet, task: Task, vae: CosmosVAE, options: CosmosOpt
             continue
         if options.difference:
             future = future - still(seen.last[keep], vae)
+        future = future / np.float32(options.spread)
         windows.past.append(seen.past[keep].reshape(len(keep), -1))
         windows.future.append(future.reshape(len(keep), -1))
         windows.episodes.append(batch.episode)

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from branches.policy.training import deterministic
 from branches.world_model.cosmos_config import TINY_TRANSFORMER, TINY_VAE, TRANSFORMER_TINY, VAE_TINY, CosmosOptions
+from branches.world_model.cosmos_flow import trainable
 from branches.world_model.cosmos_training import Trained, rate_at, train
 from branches.world_model.cosmos_vae import CosmosVAE, channels_first, channels_last, tiny
 from branches.world_model.cosmos_windows import FutureWindows
@@ -37,7 +38,7 @@ SEED, EPISODES, SECONDS, VALIDATION = 10_200, 16, 30.0, 2
 VAE_STEPS, VAE_BATCH, VAE_RATE, VAE_WARMUP, DIVERGENCE = 350, 6, 2e-3, 10, 1e-6
 STILL = 0.2  # share of clips that hold one frame, as the branch encodes the last frame
 AHEAD = 20  # reference samples from a clip's end to that of the future's
-FLOW = CosmosOptions(steps=1200, batch_size=32, learning_rate=2e-3, warmup=50, evaluate_every=200, validation_windows=256)
+FLOW = CosmosOptions(steps=700, batch_size=32, learning_rate=2e-3, warmup=50, evaluate_every=50, validation_windows=128)
 AT_ONCE = 16
 SAY_EVERY = 25  # steps
 
@@ -130,7 +131,8 @@ def windows(model: AutoencoderKLWan, frames: Sequence[NDArray[np.uint8]], vae: C
         held = (encoded(model, np.repeat(shown[ends][:, None], vae.frames, axis=1)) - mean) / deviation
         ahead = AHEAD // vae.stride
         found.past.append(moving[:-ahead].reshape(len(ends) - ahead, -1))
-        found.future.append((moving[ahead:] - held[:-ahead]).reshape(len(ends) - ahead, -1))
+        change = (moving[ahead:] - held[:-ahead]) / np.float32(FLOW.spread)
+        found.future.append(change.reshape(len(ends) - ahead, -1))
     return found
 
 
@@ -146,13 +148,14 @@ def as_video(shown: NDArray[np.uint8]) -> Tensor:
     return channels_first(shown, torch.device("cpu"), torch.float32) / 127.5 - 1
 
 
-def train_transformer(past: FutureWindows, checks: FutureWindows, steps: int) -> tuple[CosmosTransformer3DModel, Trained]:
+def train_transformer(
+    past: FutureWindows, checks: FutureWindows, steps: int, say: Callable[[str], None]
+) -> tuple[CosmosTransformer3DModel, Trained]:
     """The transformer after so many steps, those of the best validation loss."""
-    from branches.world_model.cosmos_flow import trainable  # noqa: PLC0415
-
-    model = CosmosTransformer3DModel(**TRANSFORMER_TINY)
     options = replace(FLOW, steps=steps)
-    return model, train(trainable(model, options), past, checks, options, SEED, 1)
+    with deterministic(1, SEED):
+        model = CosmosTransformer3DModel(**TRANSFORMER_TINY)
+    return model, train(trainable(model, options), past, checks, options, SEED, 1, say)
 
 
 def save(model: Any, folder: Path, shown: Footage, about: dict[str, Any]) -> None:
@@ -190,7 +193,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         say(f"vae: {quality:.2f} dB on episodes not trained on")
         save(model, chosen.out / TINY_VAE.name, shown, {"steps": chosen.vae_steps, "validation_psnr_db": round(quality, 2)})
         rows, checks = (windows(model, part, vae, Path(scratch) / name) for name, part in (("seen", seen), ("unseen", unseen)))
-        transformer, trained = train_transformer(rows, checks, chosen.steps)
+        transformer, trained = train_transformer(rows, checks, chosen.steps, say)
         say(f"transformer: {trained}")
         save(transformer, chosen.out / TINY_TRANSFORMER.name, shown, {**vars(trained), "windows": len(rows)})
 

@@ -1,0 +1,1 @@
+"""Qwen3-Omni, asked and fine-tuned."""
