@@ -1,0 +1,6 @@
+"""Test runs of the pipeline serve here too."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "harness" / "pipeline"))
