@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from branches.world_model.config import JEPAOptions, parse_options
 from branches.world_model.motion import TRACKS, fit_width, past_motion
 from branches.world_model.rows import Goal, gather, newest, past_latent
+from branches.world_model.vjepa2 import single_threaded
 from harness.answers import Predictions, Status, all_ok
 from harness.branch import Artifact, Branch, BranchCard, FitContext, Needs, Predictor, Route, TrainingSet
 from harness.encoder import Encoder, get_encoder
@@ -112,7 +113,7 @@ class JEPA(Branch):
                     f"{self.card.name}: no training window of {goal.task.id} has a clip of the main camera; leave it out"
                 )
             checks = gather(validation, goal, needs, self.config.motion_steps, Path(scratch) / "validation", rows)
-            scales = Scales.of(rows)
+            scales = Scales.of(rows, self.encoder.shape[0])
             answer = None if goal.is_latent else rows.files["answers"].width
             with deterministic(context.threads, context.seed):
                 network = Network(self.config, self.encoder.shape, (self.config.motion_steps, rows.motion_width), answer)
@@ -124,7 +125,7 @@ class JEPA(Branch):
             {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()},
             folder / "predictor.safetensors",
         )
-        arrays = {"past": scales.past, "motion": scales.motion, "answer": np.float32(scales.answer)}
+        arrays = {key: np.asarray(value, np.float32) for key, value in vars(scales).items()}
         np.savez(folder / "scales.npz", **arrays)  # type: ignore[arg-type]
         about = {"motion": rows.motion, "motion_width": rows.motion_width, "answer": answer}
         (folder / "predictor.json").write_text(json.dumps(about))
@@ -155,7 +156,7 @@ class JEPAPredictor(Predictor):
         """The next latent, its direction from the mean (retrieval), or the joints to come."""
         if batch.role == "key":
             past, there = past_latent(batch.views[0], self.branch.track, self.width)
-            return _rows(past - self._load(LATENT).scales.past[0], there)
+            return _rows(past - self._load(LATENT).scales.mean, there)
         name = HANDS if batch.task.startswith(HandTrajectoryForecast.name) else LATENT
         loaded = self._load(name)
         past, there = past_latent(batch.views[0], self.branch.track, self.width)
@@ -165,7 +166,7 @@ class JEPAPredictor(Predictor):
             steps = difference.shape[1] // held.shape[1]
             return _rows(np.tile(held, (1, steps)) + difference, there & known.any(axis=1))
         forecast = newest(past, self.branch.encoder.shape[0]) + difference
-        return _rows(forecast - loaded.scales.past[0] if batch.role == "query" else forecast, there)
+        return _rows(forecast - loaded.scales.mean if batch.role == "query" else forecast, there)
 
     def embed(self, batch: ObservedBatch) -> NDArray[np.float32]:
         """(B, views * times * channels) past latents, averaged over space; NaN where there is none."""
@@ -198,7 +199,7 @@ class _Loaded:
         body = json.loads((folder / "predictor.json").read_text())
         self.motion, self.width, self.steps = body["motion"], int(body["motion_width"]), branch.config.motion_steps
         with np.load(folder / "scales.npz", allow_pickle=False) as arrays:
-            self.scales = Scales(arrays["past"], arrays["motion"], float(arrays["answer"]))
+            self.scales = Scales(arrays["mean"], float(arrays["change"]), arrays["motion"], float(arrays["answer"]))
         self.network = Network(branch.config, branch.encoder.shape, (self.steps, self.width), body["answer"])
         self.network.load_state_dict(load_file(folder / "predictor.safetensors"))
         self.network.eval().to("cuda" if torch.cuda.is_available() else "cpu")
@@ -210,8 +211,8 @@ class _Loaded:
         device = next(self.network.parameters()).device
         motion, measured = fit_width(*past_motion(batch.views[0], self.motion, self.steps), self.width)
         flat = [column.reshape(len(past), -1) for column in (motion, measured)]
-        inputs = self.scales.inputs(past, flat[0], flat[1], device)
-        with torch.inference_mode():
+        inputs = self.scales.inputs(past, flat[0], flat[1], self.network.times, device)
+        with single_threaded():
             found = [self.network(*(column[i : i + 1] for column in inputs)) for i in range(len(past))]
         return np.asarray(torch.cat(found).cpu().numpy() * np.float32(self.scales.answer), np.float32)
 

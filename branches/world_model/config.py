@@ -35,7 +35,7 @@ class JEPAOptions:
     layers: int = 2
     heads: int = 4
     dropout: float = 0.1
-    steps: int = 200
+    steps: int = 150
     batch_size: int = 16
     learning_rate: float = 1e-3
     weight_decay: float = 0.05

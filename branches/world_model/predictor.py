@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from branches.policy.training import deterministic, shuffled
 from branches.world_model.config import JEPAOptions
-from branches.world_model.rows import Rows
+from branches.world_model.rows import Rows, newest
 from harness.errors import WorkFailed
 
 
@@ -28,7 +28,7 @@ class Network(nn.Module):
 
     def __init__(self, options: JEPAOptions, latent: tuple[int, ...], motion: tuple[int, int], answer: int | None) -> None:
         super().__init__()
-        self.tokens, self.channels = int(np.prod(latent[:-1])), latent[-1]
+        self.times, self.tokens, self.channels = latent[0], int(np.prod(latent[:-1])), latent[-1]
         self.steps, self.numbers = motion
         width = options.width
         self.read_latent = nn.Linear(self.channels, width)
@@ -50,7 +50,7 @@ class Network(nn.Module):
         """(B, A) differences, in deviations of train.
 
         Args:
-            past: (B, tokens * channels) normalised latent.
+            past: (B, tokens * channels) of the latent, less its newest step, normalised.
             motion: (B, steps * numbers) normalised, 0 where not measured.
             measured: The same shape, 1 where measured.
         """
@@ -67,36 +67,46 @@ class Network(nn.Module):
 
 @dataclass(frozen=True, eq=False)
 class Scales:
-    """Mean and deviation of the training windows.
+    """What the training windows say of typical sizes.
 
     Attributes:
-        past: (2, L) of the latent.
-        motion: (2, steps * numbers).
-        answer: () typical size of a difference, one number for all: differences keep their sign and their proportions.
+        mean: (L,) of the past latents.
+        change: () typical size of what changes within a past latent; one number for all, so that proportions stay.
+        motion: (2, steps * numbers) mean and deviation of the past motion.
+        answer: () typical size of a difference, one number for all.
     """
 
-    past: NDArray[np.float32]
+    mean: NDArray[np.float32]
+    change: float
     motion: NDArray[np.float32]
     answer: float
 
     @staticmethod
-    def of(rows: Rows) -> "Scales":
-        """Of training windows, read in pieces."""
-        ones = np.ones(1, bool)
-        past = _moments(((part, ones) for _, part in rows.files["past"].chunks()), rows.files["past"].width)
+    def of(rows: Rows, times: int) -> "Scales":
+        """Of training windows, read in pieces; a latent has so many times."""
+        mean = np.zeros(rows.files["past"].width)
+        change = 0.0
+        for _, part in rows.files["past"].chunks():
+            mean += part.sum(axis=0, dtype=np.float64) / len(rows)
+            change += float(np.abs(part - newest(part, times)).mean(axis=1).sum(dtype=np.float64)) / len(rows)
         every = [np.arange(i, min(i + 512, len(rows))) for i in range(0, len(rows), 512)]
         parts = (rows.read(index) for index in every)
         motion = _moments(((part["motion"], part["measured"]) for part in parts), rows.files["motion"].width)
         total, count = 0.0, 0
-        for part in (rows.read(index) for index in every):
-            total += float(np.abs(part["answers"][part["known"]]).sum(dtype=np.float64))
-            count += int(part["known"].sum())
-        return Scales(past, motion, max(total / max(count, 1), 1e-6))
+        for found in (rows.read(index) for index in every):
+            total += float(np.abs(found["answers"][found["known"]]).sum(dtype=np.float64))
+            count += int(found["known"].sum())
+        return Scales(mean.astype(np.float32), max(change, 1e-6), motion, max(total / max(count, 1), 1e-6))
 
-    def inputs(self, past: NDArray, motion: NDArray, measured: NDArray, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-        """The network's inputs of some rows."""
+    def inputs(
+        self, past: NDArray, motion: NDArray, measured: NDArray, times: int, device: torch.device
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The network's inputs of some rows: how the latent came to its newest step, not what it is.
+
+        What a room looks like would only tell the training sessions apart.
+        """
         scaled = np.where(measured, (motion - self.motion[0]) / self.motion[1], 0.0).clip(-10, 10)
-        columns = ((past - self.past[0]) / self.past[1], scaled, measured)
+        columns = ((past - newest(past, times)) / np.float32(self.change), scaled, measured)
         found = [torch.from_numpy(np.ascontiguousarray(column, np.float32)).to(device) for column in columns]
         return found[0], found[1], found[2]
 
@@ -170,7 +180,7 @@ def train(
 
 def _loss(network: Network, rows: dict[str, NDArray], scales: Scales, device: torch.device) -> Tensor:
     """Mean absolute error of the known numbers, as a share of their typical size."""
-    found = network(*scales.inputs(rows["past"], rows["motion"], rows["measured"], device))
+    found = network(*scales.inputs(rows["past"], rows["motion"], rows["measured"], network.times, device))
     truth = torch.from_numpy(np.where(rows["known"], rows["answers"] / scales.answer, 0).astype(np.float32)).to(device)
     known = torch.from_numpy(rows["known"]).to(device)
     return torch.as_tensor(((found - truth).abs() * known).sum() / known.sum().clamp(min=1))

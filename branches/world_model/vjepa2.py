@@ -4,6 +4,8 @@ Torch and transformers are imported by the first clip that is encoded: what it w
 """
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import file_digest, sha256
@@ -87,16 +89,9 @@ class VJEPA2Encoder(Encoder):
 
     def encode(self, clips: NDArray[np.uint8]) -> NDArray[np.float32]:
         """(n, frames, crop, crop, 3) -> (n, times, rows, columns, channels)."""
-        import torch  # noqa: PLC0415
-
         device = next(self._model.parameters()).device
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)  # the last bit of a sum may depend on them
-        try:
-            with torch.inference_mode():
-                found = [self.tokens(to_pixels(clip[None]).to(device)).cpu().numpy() for clip in clips]
-        finally:
-            torch.set_num_threads(threads)
+        with single_threaded():
+            found = [self.tokens(to_pixels(clip[None]).to(device)).cpu().numpy() for clip in clips]
         return np.concatenate(found) if found else np.zeros((0, *self.shape), np.float32)
 
     def tokens(self, pixels: "Tensor") -> "Tensor":
@@ -121,6 +116,20 @@ class VJEPA2Encoder(Encoder):
             raise BadInput(f"encoder {self.name} comes without weights; give a local directory with encoders.{self.name}=DIR")
         check_directory(self.folder, self.name)
         return self.folder
+
+
+@contextmanager
+def single_threaded() -> Iterator[None]:
+    """Inference on one thread: the last bit of a sum may depend on their number, and single rows gain nothing by more."""
+    import torch  # noqa: PLC0415
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def tiny(folder: str | None = None) -> Encoder:

@@ -22,14 +22,16 @@ def episode(number, *, hands=True, command=False, seconds=N / 20):
     rng = np.random.default_rng(number)
     n = int(seconds * 20)
     times = np.arange(n) / 20
-    two = np.repeat(np.random.default_rng(99).normal(size=(2, 1, *SHAPE[1:])), SHAPE[0], axis=1).astype(np.float32)
+    two = np.random.default_rng(99).normal(size=(2, *SHAPE[1:]))
     phase = 2 * np.pi * (times / 3 + rng.random())
     tracks = {"video/a": Track("video/a", Modality.VIDEO, np.zeros((n, 0), np.uint8), times)}
     frames = rng.integers(0, 256, (n, 32, 32, 3), dtype=np.uint8)
     tracks["main_camera@32x32"] = Track("main_camera@32x32", Modality.VIDEO, frames, times, sources=("video/a",))
     ends = clip_ends(SPEC, n)
-    swing = np.stack([np.sin(phase[ends]), np.cos(phase[ends])], axis=1).astype(np.float32)
-    latents = np.tensordot(swing, two, 1) + rng.normal(0, 0.05, (len(ends), *SHAPE)).astype(np.float32)
+    at = phase[np.maximum(ends[:, None] + 4 * np.arange(1 - SHAPE[0], 1), 0)]
+    swing = np.stack([np.sin(at), np.cos(at)], axis=2)
+    latents = (swing @ two.reshape(2, -1)).reshape(-1, *SHAPE)
+    latents = (latents + rng.normal(0, 0.02, latents.shape)).astype(np.float32)
     name = "latents/vjepa2-tiny"
     tracks[name] = Track(name, Modality.VIDEO, latents, times[ends], sources=("video/a",))
     if hands:
