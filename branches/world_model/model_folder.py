@@ -17,7 +17,7 @@ PROVENANCE = "provenance.json"
 
 
 def load_diffusers(cls: Any, folder: Path) -> "nn.Module":
-    """A diffusers model from its folder, in evaluation mode, in the precision it was saved in.
+    """A diffusers model from its folder, in evaluation mode, in the precision it was saved in (of several, in float32).
 
     Args:
         cls: Class of the model.
@@ -26,8 +26,13 @@ def load_diffusers(cls: Any, folder: Path) -> "nn.Module":
     Raises:
         BadInput: The folder lacks a file, is of another class, or its weights have other names or shapes than the class.
     """
+    import torch  # noqa: PLC0415
+
     check_diffusers(cls, folder)
-    model: nn.Module = cls.from_pretrained(str(folder), use_safetensors=True, local_files_only=True, torch_dtype="auto")
+    saved_in = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
+    kinds = {kind for kind, _ in _tensors(weight_files(folder)).values()}
+    dtype = saved_in.get(next(iter(kinds)), torch.float32) if len(kinds) == 1 else torch.float32
+    model: nn.Module = cls.from_pretrained(str(folder), use_safetensors=True, local_files_only=True, torch_dtype=dtype)
     return model.eval()
 
 
@@ -39,7 +44,7 @@ def check_diffusers(cls: Any, folder: Path) -> None:
     body = read_config(folder)
     if body.get("_class_name") != cls.__name__:
         raise BadInput(f"{folder / CONFIG}: a {body.get('_class_name')}, not a {cls.__name__}; give its own model folder")
-    found = _shapes(files)
+    found = {name: shape for name, (_, shape) in _tensors(files).items()}
     try:
         with torch.device("meta"):
             expected = {name: tuple(tensor.shape) for name, tensor in cls.from_config(body).state_dict().items()}
@@ -104,15 +109,16 @@ def pretraining_episodes(folder: Path) -> tuple[str, ...]:
     return tuple(json.loads(file.read_text())["episodes"]) if file.is_file() else ()
 
 
-def _shapes(files: list[Path]) -> dict[str, tuple[int, ...]]:
-    """Name -> shape of every tensor."""
+def _tensors(files: list[Path]) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Name -> precision and shape of every tensor."""
     from safetensors import SafetensorError, safe_open  # noqa: PLC0415
 
-    shapes: dict[str, tuple[int, ...]] = {}
+    found: dict[str, tuple[str, tuple[int, ...]]] = {}
     for file in files:
         try:
             with safe_open(file, framework="numpy") as opened:
-                shapes |= {name: tuple(opened.get_slice(name).get_shape()) for name in opened.keys()}  # noqa: SIM118
+                slices = {name: opened.get_slice(name) for name in opened.keys()}  # noqa: SIM118
+                found |= {name: (part.get_dtype(), tuple(part.get_shape())) for name, part in slices.items()}
         except SafetensorError as error:
             raise BadInput(f"{file}: not safetensors ({first_line(error)}); copy it again") from error
-    return shapes
+    return found
