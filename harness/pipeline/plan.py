@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -78,11 +79,14 @@ class Plan:
     @property
     def encoders(self) -> tuple[Encoder, ...]:
         """The frozen encoders whose latents its tasks are about or its branches ask for."""
-        found = {encoder.name: encoder for task in map(self.task, self.tasks) for encoder in task.target_encoders()}
+        return tuple(get_encoder(name, self.config.encoders.get(name)) for name in self._encoder_names)
+
+    @cached_property
+    def _encoder_names(self) -> tuple[str, ...]:
+        """Names alone, which travel to workers; asking every branch about every task takes as long as opening an episode."""
+        about = [encoder.name for task in map(self.task, self.tasks) for encoder in task.target_encoders()]
         asked = {name for branch, task in self.answered() for name in branch.needs(task).tracks if name.startswith(LATENTS)}
-        for name in sorted(name.removeprefix(LATENTS) for name in asked):
-            found.setdefault(name, get_encoder(name, self.config.encoders.get(name)))
-        return tuple(found.values())
+        return tuple(dict.fromkeys((*about, *sorted(name.removeprefix(LATENTS) for name in asked))))
 
     def open_episode(self, store: TrackStore, key: str) -> Episode:
         """A stored episode as this run sees it; see `harness.latents.opened`."""

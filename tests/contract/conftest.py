@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.branch import branch_names, make_branch
 from harness.config import load_config
 from harness.dataset import open_dataset
 from harness.demo import write_demo
@@ -31,12 +32,17 @@ def plan(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Plan:
     home = tmp_path_factory.mktemp("home")
     words = ["split.train=0,2", "split.validation=3", "split.test=1", f"store.uri={home / 'store'}"]
     words += ["branch.mlp.epochs=2", "branch.policy:act.steps=3", "branch.policy:smolvla.steps=3"]
+    words += ["branch.world_model:jepa.steps=3", "branch.world_model:jepa.evaluate_every=3"]
+    words += ["branch.world_model:cosmos.steps=3", "branch.world_model:cosmos.evaluate_every=3"]
     config, _ = load_config(None, words)
     dataset = open_dataset(str(demo), config)
     refs, faults = dataset.list_episodes()
     assert not faults
     spec = config.windows.spec()
     split = make_split(refs, config.split, spec)
+    # Branches with frames or latents of their own, which ingest must know; and the latents they forecast, as tasks.
+    models = [name for name in branch_names() if make_branch(name, preset="tiny").card.family not in ("floor", "head")]
+    latents = {f"future_latent[{encoder}]" for name in models for encoder in make_branch(name, preset="tiny").encoders}
     made = Plan(
         dataset,
         home / "run",
@@ -44,8 +50,8 @@ def plan(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Plan:
         config,
         spec,
         split,
-        tuple(task_ids()),
-        ("ridge", "policy:act", "policy:smolvla"),
+        (*task_ids(), *sorted(latents)),
+        ("ridge", *models),
         ("oracle",),
     )
     for ref in refs:

@@ -21,6 +21,7 @@ if "world_model:jepa" not in branch_names():
 
 
 JEPA = "world_model:jepa"
+PROBE = f"ridge@{JEPA}"
 LATENT = "future_latent[vjepa2-tiny]"
 CAMERA = "fisheye_cam0"
 SPLIT = ("split.train=0,1", "split.validation=2", "split.test=3")
@@ -60,12 +61,16 @@ def data(tmp_path_factory):
 
 
 def test_a_run_answers_with_copy_last_as_floor(data, tmp_path):
-    ready = prepared(data, tmp_path / "run", *SPLIT, *QUICK, branches=(JEPA, "persistence", "oracle"), tasks=("future_latent",))
+    ready = prepared(
+        data, tmp_path / "run", *SPLIT, *QUICK, branches=(JEPA, PROBE, "persistence", "oracle"), tasks=("future_latent",)
+    )
     assert ready.plan.tasks == (LATENT,)
     board = run_here(ready)
     task = next(t for t in board["tasks"] if t["id"] == LATENT)
     assert row(board, "persistence", LATENT)["value"] == pytest.approx(task["floor"]["value"])
     assert row(board, "oracle", LATENT)["value"] == 0
+    probe = row(board, PROBE, LATENT)
+    assert probe["route"] == "probe" and probe["coverage"] == 1
     found = row(board, JEPA, LATENT)
     assert found["coverage"] == 1 and found["detail"]["newest_held"] > 0
     assert board["evidence"] in ("smoke", "dry_run", "held_out")
