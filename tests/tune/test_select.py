@@ -24,7 +24,6 @@ WORDS = (
     "timeline_action",
     "-t",
     "contact_prediction",
-    "branch.mlp.epochs=3",
     "budget=trials:4",
     "features=[default,video_*]",
 )
@@ -63,8 +62,16 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def selected(data: Path, out: Path, *words: Any, arms: tuple[str, ...] = ARMS, cpus: int = 2) -> Done:
     named = [word for name in arms for word in ("-b", name)]
+    short = ["branch.mlp.epochs=3"] if "mlp" in arms else []
     with ray_of(cpus):
-        return call("select", data, "--episodes", 6, "--out", out, *named, *WORDS, *words)
+        return call("select", data, "--episodes", 6, "--out", out, *named, *short, *WORDS, *words)
+
+
+def with_options(folder: Path, branch: str, **options: Any) -> tuple[str, Path]:
+    """Options of a branch whose id has dots in it."""
+    path = folder / "options.yaml"
+    path.write_text(json.dumps({"branch": {branch: options}}))
+    return "--config", path
 
 
 def sheet(out: Path) -> dict[str, Any]:
@@ -135,7 +142,8 @@ def test_any_number_of_cpus_gives_the_same_sheet(
 @pytest.mark.parametrize("how", ["throws", "dies"])
 def test_a_trial_that_fails_costs_itself_alone(how: str, data: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    done = selected(data, out, f"branch.{TRAINED}.fails={how}", "seed=1", arms=("majority", TRAINED))
+    options = with_options(tmp_path, TRAINED, fails=how)
+    done = selected(data, out, *options, "seed=1", arms=("majority", TRAINED))
     failed = [trial for trial in journal(out) if trial["failed"]]
     assert done.code == 3 and failed and all(trial["options"]["rate"] == 0.1 for trial in failed), done.err
     [line] = sheet(out)["failures"]
@@ -146,7 +154,7 @@ def test_a_trial_that_fails_costs_itself_alone(how: str, data: Path, tmp_path: P
 
 def test_a_branch_without_room_is_listed(data: Path, tmp_path: Path) -> None:
     name = "faulty.branches:NeedsGPU"
-    done = selected(data, tmp_path / "run", f"branch.{name}.anything=1", arms=("majority", name))
+    done = selected(data, tmp_path / "run", *with_options(tmp_path, name, anything=1), arms=("majority", name))
     assert done.code == 3, done.err
     assert sheet(tmp_path / "run")["not_run"][name].startswith("not_run: needs 1 CPU(s) and 64 GPU(s) on one machine")
     assert f"{name} not_run: needs" in done.out

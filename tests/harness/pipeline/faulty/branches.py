@@ -96,3 +96,6 @@ class NeedsGPU(Prior):
     """Asks for more GPUs than any machine of a test has."""
 
     card = BranchCard("faulty.branches:NeedsGPU", "policy", "wants 64 GPUs", gpus=64.0, fit_gpus=64.0)
+
+    def __init__(self, options: dict[str, Any] | None = None) -> None:
+        Branch.__init__(self, options)
