@@ -13,6 +13,7 @@ from harness.answers import Predictions, Targets
 from harness.card import suggest
 from harness.errors import BadInput
 from harness.manifest import ENTRY_POINTS
+from harness.model_plan import ModelPlan
 from harness.tasks.base import Task
 from harness.window import ObservedBatch, Samples
 
@@ -230,6 +231,10 @@ class Branch(ABC):
     @abstractmethod
     def predictor(self, artifact: Artifact) -> Predictor:
         """Load the artifact."""
+
+    def plan(self) -> ModelPlan | None:
+        """What its model is made of, without any weights (torch's meta device); None where nothing is worth a plan."""
+        return None
 
 
 def branch_names() -> list[str]:

@@ -7,7 +7,7 @@ none. It is fixed before a run begins: nothing that is fitted in a run can defin
 from abc import ABC, abstractmethod
 from functools import lru_cache
 from importlib.metadata import entry_points
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,6 +74,10 @@ class Encoder(ABC):
         Deterministic; a latent depends on its own clip alone, to the last bit: neither on the other clips of the call nor on
         their number.
         """
+
+    def without_weights(self) -> Any:
+        """Its frozen model on torch's meta device, which takes no memory; None where it cannot tell its shape."""
+        return None
 
 
 def encoder_names() -> list[str]:
