@@ -13,6 +13,7 @@ from branches.policy.vlm import TINY, check_directory, check_modules, digest, ep
 from branches.policy.windows import INSTRUCTION, choose_cameras, gather
 from harness.branch import Artifact, Branch, BranchCard, FitContext, FramesWant, Needs, Predictor, Route, TrainingSet
 from harness.errors import BadInput
+from harness.model_plan import ModelPlan
 from harness.tasks.action_chunk import ActionChunk
 from harness.tasks.base import Task
 from harness.tasks.hand_action import HandActionChunk
@@ -149,6 +150,12 @@ class ACT(PolicyBranch):
 
         return ACTNetwork(self.config, cameras, state, action, horizon)
 
+    def plan(self) -> ModelPlan:
+        """With the published numbers of states, actions and chunks."""
+        from branches.policy.plan import act_plan  # noqa: PLC0415
+
+        return act_plan(self)
+
 
 class SmolVLA(PolicyBranch):
     """`policy:smolvla`: the hand-pose action goes in and out as its 29-number projection."""
@@ -201,3 +208,9 @@ class SmolVLA(PolicyBranch):
                     f"leave {name} out or set branch.{name}.{most}={width} (its own projections are trained from scratch)"
                 )
         return SmolVLANetwork(self.config, self.folder, cameras, state, action, horizon)
+
+    def plan(self) -> ModelPlan:
+        """Of the directory's shape, or of the published one where the preset has no weights of its own."""
+        from branches.policy.plan import smolvla_plan  # noqa: PLC0415
+
+        return smolvla_plan(self)

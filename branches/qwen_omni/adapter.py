@@ -14,6 +14,7 @@ from branches.qwen_omni.gather import Taught, gather, has_sound, label_space
 from branches.qwen_omni.prompt import Field, field_name, fields_to_json
 from harness.branch import MAIN, Artifact, Branch, BranchCard, FitContext, FramesWant, Needs, Predictor, Route, TrainingSet
 from harness.errors import BadInput
+from harness.model_plan import ModelPlan
 from harness.tasks.base import Task
 
 
@@ -108,6 +109,12 @@ class OmniBranch(Branch):
         from branches.qwen_omni.predictor import OmniPredictor  # noqa: PLC0415
 
         return OmniPredictor(self, artifact.folder)
+
+    def plan(self) -> ModelPlan:
+        """Of the directory's shape, or of the published one where the preset has no weights of its own."""
+        from branches.qwen_omni.plan import omni_plan  # noqa: PLC0415
+
+        return omni_plan(self)
 
 
 class Prompt(OmniBranch):

@@ -19,6 +19,7 @@ from harness.branch import Artifact, Branch, BranchCard, FitContext, Needs, Pred
 from harness.encoder import Encoder, get_encoder
 from harness.errors import BadInput
 from harness.latents import track_name
+from harness.model_plan import ModelPlan
 from harness.tasks.base import Task
 from harness.tasks.future import FutureLatent, FutureRetrieval
 from harness.tasks.hands import HandTrajectoryForecast
@@ -136,6 +137,12 @@ class JEPA(Branch):
     def predictor(self, artifact: Artifact) -> Predictor:
         """Load the networks."""
         return JEPAPredictor(self, artifact.folder)
+
+    def plan(self) -> ModelPlan:
+        """Its frozen encoder, and a network each for latents and hands."""
+        from branches.world_model.plan import jepa_plan  # noqa: PLC0415
+
+        return jepa_plan(self)
 
 
 class JEPAPredictor(Predictor):

@@ -16,6 +16,7 @@ from harness.branch import Artifact, Branch, BranchCard, FitContext, Needs, Pred
 from harness.card import suggest
 from harness.errors import BadInput, WorkFailed
 from harness.leaderboard import TINY_WEIGHTS
+from harness.model_plan import ModelPlan
 from harness.tasks.base import Task
 from harness.tasks.future import FutureLatent, FutureVideo
 
@@ -59,11 +60,16 @@ class Cosmos(Branch):
         Raises:
             BadInput: None was given, and the package has none for this VAE.
         """
+        if self.given_transformer is None:
+            raise BadInput(f"branch.{NAME}.transformer is not given: name the model folder (a CosmosTransformer3DModel)")
+        return self.given_transformer
+
+    @property
+    def given_transformer(self) -> Path | None:
+        """As `transformer_folder`; None where there is none."""
         if self.config.transformer:
             return Path(self.config.transformer)
-        if self.config.encoder != TINY_ENCODER:
-            raise BadInput(f"branch.{NAME}.transformer is not given: name the model folder (a CosmosTransformer3DModel)")
-        return TINY_TRANSFORMER
+        return TINY_TRANSFORMER if self.config.encoder == TINY_ENCODER else None
 
     @property
     def encoders(self) -> tuple[str, ...]:
@@ -166,3 +172,9 @@ class Cosmos(Branch):
         from branches.world_model.cosmos_predictor import CosmosPredictor  # noqa: PLC0415
 
         return CosmosPredictor(self, artifact.folder)
+
+    def plan(self) -> ModelPlan:
+        """Its frozen VAE and its transformer, of the model folders where they are given."""
+        from branches.world_model.plan import cosmos_plan  # noqa: PLC0415
+
+        return cosmos_plan(self)

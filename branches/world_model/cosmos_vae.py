@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from branches.world_model.cosmos_config import REAL_ENCODER, TINY_ENCODER, TINY_VAE
-from branches.world_model.model_folder import content_hash, load_diffusers, pretraining_episodes, read_config
+from branches.world_model.cosmos_config import REAL_ENCODER, TINY_ENCODER, TINY_VAE, VAE_REAL
+from branches.world_model.model_folder import content_hash, empty_diffusers, load_diffusers, pretraining_episodes, read_config
 from harness.encoder import Encoder
 from harness.errors import BadInput
 
@@ -88,6 +88,16 @@ class CosmosVAE(Encoder):
 
         module = load_diffusers(AutoencoderKLWan, self.checked_folder).requires_grad_(False)
         return module.to("cuda" if torch.cuda.is_available() else "cpu")
+
+    def without_weights(self) -> Any:
+        """Of the model folder, or the published one where none was given."""
+        import torch  # noqa: PLC0415
+        from diffusers import AutoencoderKLWan  # noqa: PLC0415
+
+        if self.folder is not None:
+            return empty_diffusers(AutoencoderKLWan, self.checked_folder).requires_grad_(False)
+        with torch.device("meta"):
+            return AutoencoderKLWan(**VAE_REAL).requires_grad_(False)
 
     def encode(self, clips: NDArray[np.uint8]) -> NDArray[np.float32]:
         """One clip at a time: no bit depends on the others.

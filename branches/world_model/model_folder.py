@@ -26,14 +26,34 @@ def load_diffusers(cls: Any, folder: Path) -> "nn.Module":
     Raises:
         BadInput: The folder lacks a file, is of another class, or its weights have other names or shapes than the class.
     """
+    check_diffusers(cls, folder)
+    model: nn.Module = cls.from_pretrained(
+        str(folder), use_safetensors=True, local_files_only=True, torch_dtype=_saved_in(folder)
+    )
+    return model.eval()
+
+
+def empty_diffusers(cls: Any, folder: Path) -> "nn.Module":
+    """What `load_diffusers` loads, on torch's meta device: without weights.
+
+    Raises:
+        BadInput: See `load_diffusers`.
+    """
     import torch  # noqa: PLC0415
 
     check_diffusers(cls, folder)
-    saved_in = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
-    kinds = {kind for kind, _ in _tensors(weight_files(folder)).values()}
-    dtype = saved_in.get(next(iter(kinds)), torch.float32) if len(kinds) == 1 else torch.float32
-    model: nn.Module = cls.from_pretrained(str(folder), use_safetensors=True, local_files_only=True, torch_dtype=dtype)
+    with torch.device("meta"):
+        model: nn.Module = cls.from_config(read_config(folder)).to(_saved_in(folder))
     return model.eval()
+
+
+def _saved_in(folder: Path) -> Any:
+    """The one precision of the weights; float32 where there are several."""
+    import torch  # noqa: PLC0415
+
+    known = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
+    kinds = {kind for kind, _ in _tensors(weight_files(folder)).values()}
+    return known.get(next(iter(kinds)), torch.float32) if len(kinds) == 1 else torch.float32
 
 
 def check_diffusers(cls: Any, folder: Path) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from hashlib import file_digest, sha256
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,6 +86,15 @@ class VJEPA2Encoder(Encoder):
             with (self._checked() / file).open("rb") as opened:
                 digest.update(file_digest(opened, "sha256").digest())
         return digest.hexdigest()[:16]
+
+    def without_weights(self) -> Any:
+        """Of the model directory, or the published one where none was given; V-JEPA 2's own predictor is loaded with it."""
+        import torch  # noqa: PLC0415
+        from transformers import VJEPA2Config, VJEPA2Model  # noqa: PLC0415
+
+        config = VJEPA2Config() if self.folder is None else VJEPA2Config.from_pretrained(self._checked(), local_files_only=True)
+        with torch.device("meta"):
+            return VJEPA2Model(config).to(getattr(config, "dtype", None) or torch.float32).requires_grad_(False)
 
     def encode(self, clips: NDArray[np.uint8]) -> NDArray[np.float32]:
         """(n, frames, crop, crop, 3) -> (n, times, rows, columns, channels)."""

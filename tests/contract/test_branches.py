@@ -8,7 +8,7 @@ import pytest
 from fits import fitted
 
 from harness.answers import Predictions, Status
-from harness.branch import Artifact, Branch, Predictor, branch_names
+from harness.branch import Artifact, Branch, Predictor, branch_names, make_branch
 from harness.episode import Episode, Modality, Track
 from harness.pipeline.fit import FitJob, artifact_folder
 from harness.pipeline.plan import Plan
@@ -172,3 +172,14 @@ def test_no_input_at_all_is_a_failed_row_never_an_invented_one(
         for rows in predict(plan, actor, ready, task, blind, samples):
             assert not rows.ok.any(), task.id
             assert set(rows.status.tolist()) == {Status.UNSUPPORTED.value}, task.id
+
+
+def test_every_preset_has_a_plan_without_any_weights_or_none_has(name: str) -> None:
+    plans = {preset: make_branch(name, None, preset).plan() for preset in make_branch(name).presets or (None,)}
+    assert len({plan is None for plan in plans.values()}) == 1
+    for plan in filter(None, plans.values()):
+        names = [part.name for part in plan.parts]
+        held = {stage: {name for together in sets for name in together} for stage, sets in plan.held.items()}
+        assert len(set(names)) == len(names) and set().union(*held.values()) == set(names)
+        assert held["predict"] and held["fit"] >= {part.name for part in plan.parts if part.trained}
+        assert all(sum(part.formats.values()) == part.parameters and set(part.formats) for part in plan.parts)

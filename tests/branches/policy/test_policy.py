@@ -9,12 +9,14 @@ import torch
 from branches.policy.act import ACTNetwork
 from branches.policy.adapter import ACT
 from branches.policy.config import PRESETS, ACTOptions, parse_options
+from branches.policy.plan import ACT_HORIZON, ACT_NUMBERS
 from branches.policy.scales import Scales, fit_scales
 from branches.policy.spaces import CommandSpace, HandSpace
-from branches.policy.training import rate_at, shuffled, to_batch, train
+from branches.policy.training import rate_at, shuffled, to_batch, train, trained_state
 from branches.policy.windows import Windows, frames_of
 from harness.actions.hand_pose import ANSWER_WIDTH, PROJECTED_WIDTH, WIDTH, answer_of
 from harness.errors import BadInput
+from harness.model_plan import measure
 from harness.row_file import RowFile
 from harness.tasks import get_task
 from harness.window import TrackWindow, View
@@ -127,9 +129,17 @@ def test_options_have_presets_and_unknown_ones_are_refused():
 
 
 def test_the_real_preset_has_the_published_shape():
-    options = parse_options(ACTOptions, {"preset": "real"}, "policy:act")
-    with torch.device("meta"):
-        network = ACTNetwork(options, 2, 14, 14, 100)
-    count = sum(p.numel() for p in network.module.parameters())
+    (policy,) = ACT({"preset": "real"}).plan().parts
     # The paper speaks of about 80 million; lerobot's has 51.6 with one ResNet for all cameras.
-    assert 45e6 < count < 60e6
+    assert policy.parameters == policy.trained_parameters == 51_613_582 and policy.formats == {"float32": 51_613_582}
+
+
+def test_the_plan_counts_what_is_built_and_kept():
+    branch = ACT()
+    plan = branch.plan()
+    network = branch.build(1, ACT_NUMBERS, ACT_NUMBERS, ACT_HORIZON)
+    assert plan.parts == (measure("policy", network.module),)
+    assert set(plan.parts[0].trained) <= set(trained_state(network.module))
+    memory = plan.memory("fit")
+    assert memory.best == memory.gradients == plan.parts[0].trained_size
+    assert plan.memory("predict").total == memory.weights == plan.parts[0].size

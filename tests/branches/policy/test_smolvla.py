@@ -11,12 +11,15 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from branches.policy.adapter import SmolVLA
-from branches.policy.config import SmolVLAOptions, parse_options
+from branches.policy.config import SmolVLAOptions
+from branches.policy.plan import SMOLVLA_HORIZON
 from branches.policy.smolvla import SmolVLANetwork
 from branches.policy.training import Batch, load_trained_state, trained_state
-from branches.policy.vlm import PROVENANCE, TINY, write_shape
+from branches.policy.vlm import PROVENANCE, TINY
 from branches.policy.windows import NO_INSTRUCTION, texts_of
 from harness.errors import BadInput
+from harness.model_plan import measure
+from harness.name_patterns import name_patterns
 from harness.window import TrackWindow, View
 
 ACTION, STATE, HORIZON = 26, 26, 8
@@ -174,15 +177,25 @@ def test_the_real_preset_has_no_weights_of_its_own():
         SmolVLA({"preset": "real"}).base()
 
 
-def test_the_real_preset_has_the_published_shape(tmp_path):
-    options = parse_options(SmolVLAOptions, {"preset": "real"}, "policy:smolvla")
-    write_shape(tmp_path / "shape")
-    with torch.device("meta"):
-        network = SmolVLANetwork(options, tmp_path / "shape", 3, STATE, ACTION, 50, weights=False)
-    parameters = dict(network.module.named_parameters())
-    count = sum(p.numel() for p in parameters.values())
-    trained = sum(p.numel() for p in parameters.values() if p.requires_grad)
-    assert 440e6 < count < 460e6, count  # "450 M"
-    assert 95e6 < trained < 105e6, trained  # "about 100 M" in the expert
-    assert len(network.model.vlm_with_expert.vlm.model.text_model.layers) == 16
-    assert network.model.vlm_with_expert.expert_hidden_size == 720
+def test_the_real_preset_has_the_published_shape():
+    vlm, expert = SmolVLA({"preset": "real"}).plan().parts
+    assert vlm.parameters == 350_165_184 and not vlm.trained  # with the expert "450 M"
+    assert expert.parameters == expert.trained_parameters == 99_880_992  # "about 100 M"
+    layers = "model.vlm_with_expert.lm_expert.layers.{0..15}"
+    assert list(name_patterns(expert.trained)) == [
+        f"{layers}.self_attn.{{q,k,v,o}}_proj.weight",
+        f"{layers}.mlp.{{gate,up,down}}_proj.weight",
+        f"{layers}.{{input,post_attention}}_layernorm.weight",
+        "model.vlm_with_expert.lm_expert.norm.weight",
+        "model.{state_proj,action_in_proj,action_out_proj,action_time_mlp_in,action_time_mlp_out}.{weight,bias}",
+    ]
+    assert expert.trained["model.vlm_with_expert.lm_expert.norm.weight"] == 720
+
+
+def test_the_plan_counts_what_is_loaded(copy):
+    branch = SmolVLA({"model": str(copy)})
+    vlm, expert = branch.plan().parts
+    loaded = branch.build(1, branch.config.max_state_dim, branch.config.max_action_dim, SMOLVLA_HORIZON)
+    assert vlm == measure("vlm", loaded.model.vlm_with_expert.vlm)
+    assert expert == measure("expert", loaded.module, without="model.vlm_with_expert.vlm.")
+    assert set(expert.trained) == set(trained_state(loaded.module))

@@ -7,17 +7,16 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import Qwen3OmniMoeThinkerForConditionalGeneration
 
 from branches.qwen_omni.adapter import Lora, Prompt
-from branches.qwen_omni.config import PRESETS, LoraOptions, parse_options
+from branches.qwen_omni.config import PRESETS, LoraOptions
 from branches.qwen_omni.directory import PROVENANCE, TINY, episodes_of
 from branches.qwen_omni.lessons import CHANGE, CHORE_NAMES, CONTACT, LEAVE, TAKE, USE
 from branches.qwen_omni.omni import load
-from branches.qwen_omni.shape import published_config
 from branches.qwen_omni.training import add_lora, trainable_names
 from harness.demo.script import CHORES
 from harness.errors import BadInput
+from harness.model_plan import measure
 
 NAME = "qwen_omni:prompt"
 MIB = 2**20
@@ -99,18 +98,29 @@ def test_bad_options_are_named(options, said):
 
 def test_the_published_shape_and_what_lora_trains_of_it():
     """Qwen3-Omni-30B-A3B without weights."""
-    with torch.device("meta"):
-        model = Qwen3OmniMoeThinkerForConditionalGeneration(published_config())
-        assert sum(p.numel() for p in model.parameters()) == pytest.approx(31.75e9, rel=0.002)
-        options = parse_options(LoraOptions, {"preset": "real"}, "qwen_omni:lora")
-        lora = add_lora(model, options, 0)
-    names = trainable_names(lora)
-    assert names == sorted(
+    plan = Lora({"preset": "real"}).plan()
+    (thinker,) = plan.parts
+    assert thinker.formats == {"bfloat16": 31_719_205_488, "float32": 6_684_672}  # PEFT trains in float32
+    assert sorted(thinker.trained) == sorted(
         f"base_model.model.model.layers.{layer}.self_attn.{part}_proj.lora_{matrix}.default.weight"
         for layer in range(48)
         for part in "qkvo"
         for matrix in "AB"
     )
-    per_layer = options.rank * ((2048 + 4096) + 2 * (2048 + 512) + (4096 + 2048))
-    assert sum(p.numel() for p in lora.parameters() if p.requires_grad) == 48 * per_layer
+    per_layer = 8 * ((2048 + 4096) + 2 * (2048 + 512) + (4096 + 2048))
+    assert thinker.trained_parameters == 48 * per_layer
+    assert plan.memory("fit").gradients == 4 * 48 * per_layer
     assert set(PRESETS[LoraOptions]) == {"tiny", "real"}
+
+
+def test_the_plan_counts_what_is_loaded(copy):
+    branch = Lora({"model": str(copy), "dtype": "bfloat16", "rank": 4})
+    loaded = add_lora(load(branch.folder, branch.card.name, branch.config.dtype).model, branch.config, 0)
+    (thinker,) = branch.plan().parts
+    assert thinker == measure("thinker", loaded) and sorted(thinker.trained) == trainable_names(loaded)
+
+
+def test_asking_trains_nothing_and_its_fit_loads_no_model():
+    plan = Prompt().plan()
+    assert not plan.parts[0].trained and plan.memory("fit").total == 0
+    assert plan.memory("predict").total == plan.parts[0].size > 0

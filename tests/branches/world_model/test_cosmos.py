@@ -15,9 +15,7 @@ from branches.world_model.cosmos_config import (
     PRESETS,
     TINY_TRANSFORMER,
     TINY_VAE,
-    TRANSFORMER_REAL,
     TRANSFORMER_TINY,
-    VAE_REAL,
     VAE_TINY,
     CosmosOptions,
     parse_cosmos,
@@ -28,9 +26,11 @@ from branches.world_model.cosmos_training import train
 from branches.world_model.cosmos_vae import CosmosVAE, tiny, wan
 from branches.world_model.cosmos_windows import FutureWindows, future_latents, needs_of, observed
 from branches.world_model.model_folder import check_diffusers, load_diffusers
+from branches.world_model.plan import empty_flow
 from harness.answers import Status, Targets
 from harness.branch import EpisodeBatch
 from harness.errors import BadInput
+from harness.model_plan import measure
 from harness.row_file import RowFile
 from harness.tasks import get_task
 from harness.tasks.future import FRAMES, SIDE
@@ -205,14 +205,11 @@ def test_it_answers_frames_and_latents_of_its_own_vae(branch):
 
 
 def test_the_real_preset_has_the_published_shape():
-    options = parse_cosmos({"preset": "real"}, NAME)
-    with torch.device("meta"):
-        vae, transformer = AutoencoderKLWan(**VAE_REAL), CosmosTransformer3DModel(**TRANSFORMER_REAL)
-        flow = trainable(transformer, options)
-    assert sum(p.numel() for p in vae.parameters()) == 126_892_531
-    trained = trained_state(flow)
-    frozen = sum(p.numel() for p in flow.parameters() if not p.requires_grad)
-    assert 2.0e9 < frozen < 2.2e9
+    branch = Cosmos({"preset": "real"})
+    plan = branch.plan()
+    vae, transformer = plan.parts
+    assert (vae.parameters, vae.trained) == (126_892_531, {})
+    assert transformer.parameters - transformer.trained_parameters == 2_059_174_912
     expected = {
         f"transformer.transformer_blocks.{block}.{attention}.{projection}.lora_{side}.default.weight"
         for block in range(28)
@@ -220,13 +217,28 @@ def test_the_real_preset_has_the_published_shape():
         for projection in ("to_q", "to_k", "to_v", "to_out.0")
         for side in "AB"
     }
-    assert set(trained) == expected
+    assert set(transformer.trained) == expected
     wide, text = 16 * 128, 1024
     per_block = 32 * (8 * 2 * wide - 2 * (wide - text))
-    assert sum(t.numel() for t in trained.values()) == 28 * per_block
+    assert transformer.trained_parameters == 28 * per_block
+    assert plan.memory("ingest").total == vae.size and plan.memory("predict").total == vae.size + transformer.size
+    assert plan.memory("fit").weights == transformer.size  # its windows are latents already
     with torch.device("meta"):
         batch = FlowBatch(torch.zeros(1, 16, 2, 32, 32), torch.zeros(1, 16, 2, 32, 32))
+        flow = empty_flow(branch)
         assert flow.velocity(batch.future, batch.past, torch.zeros(1)).shape == batch.future.shape
+
+
+def test_the_plan_counts_what_is_loaded(branch, tmp_path):
+    vae, transformer = branch.plan().parts
+    assert vae == measure("vae", branch.vae.module)
+    assert transformer == measure("transformer", load_flow(TINY_TRANSFORMER, branch.config)) and transformer.trained
+    assert branch.plan().memory("fit").weights == vae.size + transformer.size  # the VAE encodes the frames to come
+    halved = load_diffusers(CosmosTransformer3DModel, TINY_TRANSFORMER).to(torch.bfloat16)
+    halved.save_pretrained(tmp_path / "half")
+    other = Cosmos({"transformer": str(tmp_path / "half"), "lora_rank": 2})
+    lora = other.plan().parts[1]
+    assert lora == measure("transformer", load_flow(tmp_path / "half", other.config)) and set(lora.formats) == {"bfloat16"}
 
 
 def test_tiny_lora_trains_the_attention_only():

@@ -11,6 +11,7 @@ from harness.answers import Status
 from harness.errors import BadInput
 from harness.metrics.base import MetricContext
 from harness.metrics.latent_error import LatentError
+from harness.model_plan import measure
 
 QUICK = {"steps": 120, "width": 32, "layers": 1, "evaluate_every": 40, "learning_rate": 3e-3}
 
@@ -184,12 +185,23 @@ def test_bad_options_are_one_line(options):
 
 
 def test_the_real_preset_has_its_full_shape_without_any_weights():
-    import torch
-
-    from branches.world_model.predictor import Network
-
     branch = JEPA({"preset": "real"})
     assert branch.encoders == ("vjepa2-large",) and branch.card.weights == "vjepa2-large"
-    with torch.device("meta"):
-        network = Network(branch.config, branch.encoder.shape, (5, 126), None)
-    assert 21e6 < sum(p.numel() for p in network.parameters()) < 23e6
+    plan = branch.plan()
+    assert [(part.name, part.parameters, part.trained_parameters) for part in plan.parts] == [
+        ("encoder", 325_971_328, 0),
+        ("latent", 22_193_920, 22_193_920),  # the predictor of V-JEPA 2 L has about 22 M
+        ("hands", 22_284_780, 22_284_780),
+    ]
+    # One network after the other is trained, on latents that are there: the encoder is in memory only where they are made.
+    encoder, latent, hands = plan.parts
+    assert plan.memory("ingest").total == encoder.size and plan.memory("fit").weights == hands.size
+    assert plan.memory("predict").total == latent.size + hands.size
+
+
+def test_the_plan_counts_what_was_fitted(branch, world):
+    artifact, predictor, _ = world
+    encoder, *networks = branch.plan().parts
+    fitted_ones = [measure(name, predictor._load(name).network) for name in ("latent", "hands")]
+    assert networks == fitted_ones and artifact.parameters == sum(part.trained_parameters for part in networks)
+    assert encoder == measure("encoder", branch.encoder._model)
