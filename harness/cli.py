@@ -203,6 +203,27 @@ def _prepare(name: str, options: list[str], file: Path | None, branch: str, addr
     return 3 if body["quarantined"] else 0
 
 
+@app.command()
+def doctor(
+    options: Options = None,
+    branch: Annotated[str | None, typer.Option("-b", "--branch", help="Its parameters, what is trained, its memory.")] = None,
+    preset: Annotated[str | None, typer.Option(help="Of the branch: tiny or real; no weights are needed.")] = None,
+    config: ConfigFile = None,
+    address: Annotated[str | None, typer.Option(help="Ray cluster: its machines, and whether they can hold the branch.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check that what a run needs is here; with --branch or --address, look at these instead."""
+    from harness.doctor import examine  # noqa: PLC0415
+    from harness.doctor.text import print_findings  # noqa: PLC0415
+
+    found = examine(branch, preset, address, options or [], config)
+    if as_json:
+        print(json.dumps(found.as_json(), indent=1))
+    else:
+        print_findings(found, console())
+    raise typer.Exit(1 if found.broken else 0)
+
+
 def _open(name: str, options: list[str] | None, file: Path | None) -> tuple[Any, Any, dict[str, Any]]:
     from omegaconf import OmegaConf  # noqa: PLC0415
 

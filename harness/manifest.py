@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import re
 import subprocess
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -15,6 +16,7 @@ from typing import Any
 ENTRY_POINTS = "espalier.branches"
 PACKAGES = ("espalier", "ray", "torch", "transformers", "peft", "lerobot", "diffusers", "av", "torchcodec", "numpy", "scipy",
             "scikit-learn", "pyarrow", "h5py", "omegaconf")  # fmt: skip
+LOCK = Path(__file__).resolve().parents[1] / "requirements.lock"  # in a checkout
 
 
 def write_json(path: Path, body: Any) -> None:
@@ -60,6 +62,12 @@ def code_version(*packages: str) -> str:
     return digest.hexdigest()[:16]
 
 
+def locked_versions(lock: Path = LOCK) -> dict[str, str]:
+    """Package -> version of a lock file; empty where there is none."""
+    lines = lock.read_text().splitlines() if lock.is_file() else []
+    return {found[1]: found[2] for line in lines if (found := re.match(r"([A-Za-z0-9._-]+)==([^\s;\\]+)", line))}
+
+
 def _version(package: str) -> str | None:
     try:
         return version(package)
@@ -77,11 +85,10 @@ def _gpus() -> list[str]:
 
 def _code() -> dict[str, Any]:
     """Git commit and dirty flag where this is a checkout, and the hash of the lock beside it."""
-    root = Path(__file__).resolve().parents[1]
-    lock = root / "requirements.lock"
+    root = LOCK.parent
     found: dict[str, Any] = {"git_sha": None, "git_dirty": None, "lock_sha256": None}
-    if lock.is_file():
-        found["lock_sha256"] = sha256(lock.read_bytes()).hexdigest()
+    if LOCK.is_file():
+        found["lock_sha256"] = sha256(LOCK.read_bytes()).hexdigest()
     if (root / ".git").exists():
         try:
             found["git_sha"] = _git(root, "rev-parse", "HEAD")
