@@ -126,6 +126,57 @@ class _Network(nn.Module):
         return torch.as_tensor(self.last(hidden if kept is None else hidden * kept[:, 1]))
 
 
+class RotatedAdamW(torch.optim.Optimizer):
+    """AdamW for a weight on rotated columns that steps as AdamW would on the columns themselves.
+
+    A rotation spreads a gradient evenly over thousands of columns, whose second moments then hardly differ: their mean over the
+    columns, one number per hidden unit, stands for all of them (the mean of a block as in Adam-mini, Zhang et al. 2024). A second
+    moment per coordinate would let directions of noise move as fast as those that carry the signal.
+
+    Args:
+        weight: (H, r).
+        columns: Before rotation.
+        lr: Learning rate.
+        weight_decay: Decoupled.
+        betas: Of the moments.
+        eps: Added to the root of the second moment.
+    """
+
+    def __init__(
+        self,
+        weight: nn.Parameter,
+        columns: int,
+        lr: float,
+        weight_decay: float,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+    ) -> None:
+        super().__init__([weight], {"lr": lr, "weight_decay": weight_decay, "betas": betas, "eps": eps})
+        self.columns, self.steps = columns, 0
+        self.mean, self.square = torch.zeros_like(weight), weight.new_zeros((len(weight), 1))
+
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """One step along the gradient that is there."""
+        group = self.param_groups[0]
+        (weight,), (first, second) = group["params"], group["betas"]
+        self.steps += 1
+        with torch.no_grad():
+            self.mean.lerp_(weight.grad, 1 - first)
+            self.square.lerp_(weight.grad.square().sum(dim=1, keepdim=True) / self.columns, 1 - second)
+            root = (self.square / (1 - second**self.steps)).sqrt_().add_(group["eps"])
+            weight.mul_(1 - group["lr"] * group["weight_decay"])
+            weight.sub_(self.mean * (group["lr"] / (1 - first**self.steps) / root))
+
+
+def _optimisers(network: _Network, columns: int, options: MLPOptions) -> list[torch.optim.Optimizer]:
+    rate, decay = options.learning_rate, options.weight_decay
+    others = [network.first.bias, *network.second.parameters(), *network.last.parameters()]
+    return [
+        RotatedAdamW(network.first.weight, columns, rate, decay),
+        torch.optim.AdamW(others, lr=rate, weight_decay=decay, fused=True),
+    ]
+
+
 def fit_mlp(problem: MLPProblem, options: MLPOptions, seed: int) -> MLPFit:
     """Train one network; the same seed and number of threads and workers give the same network.
 
@@ -141,7 +192,7 @@ def fit_mlp(problem: MLPProblem, options: MLPOptions, seed: int) -> MLPFit:
     draw = torch.Generator().manual_seed(seed)
     network = _Network(problem, options, draw)
     module = nn.parallel.DistributedDataParallel(network) if workers > 1 else network
-    optimiser = torch.optim.AdamW(network.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay, fused=True)
+    optimisers = _optimisers(network, problem.columns, options)
     loss = _Loss(problem, workers)
     validation = torch.from_numpy(problem.validation_rows), torch.from_numpy(problem.validation_targets)
     watched = len(validation[0]) > 0 and options.fixed_epochs is None
@@ -152,9 +203,10 @@ def fit_mlp(problem: MLPProblem, options: MLPOptions, seed: int) -> MLPFit:
         epoch += 1
         for rows, targets, kept in _batches(problem, options, draw):
             mine = slice(rank, None, workers)
-            optimiser.zero_grad(set_to_none=True)
+            module.zero_grad(set_to_none=True)
             loss(module(rows[mine], kept[mine]), targets, mine).backward()
-            optimiser.step()
+            for optimiser in optimisers:
+                optimiser.step()
         if watched and (value := _validate(network, loss, validation)) < best:
             best, best_epoch = value, epoch
             best_state = {name: tensor.clone() for name, tensor in network.state_dict().items()}

@@ -9,7 +9,7 @@ from torch.nn.functional import gelu as torch_gelu
 
 from branches.heads.config import MLPOptions
 from branches.heads.heads import forward, gelu
-from branches.heads.mlp import MLPProblem, fit_mlp, train, train_loop
+from branches.heads.mlp import MLPProblem, RotatedAdamW, fit_mlp, train, train_loop
 
 FEW = MLPOptions(hidden=16, epochs=20, batch_size=32)
 
@@ -120,3 +120,22 @@ def test_two_workers_train_the_network_of_one(tmp_path):
     for one, other in zip(alone, together, strict=True):
         for name in one.arrays:
             np.testing.assert_allclose(one.arrays[name], other.arrays[name], atol=2e-4)
+
+
+def test_on_rotated_columns_it_steps_as_adamw_steps_on_the_columns():
+    """Where a unit's gradients are equally large in all columns the two are the same, whatever the rotation."""
+    draw = torch.Generator().manual_seed(0)
+    hidden, columns = 3, 16
+    rotation = torch.linalg.qr(torch.randn((columns, columns), generator=draw, dtype=torch.float64))[0]
+    start = torch.randn((hidden, columns), generator=draw, dtype=torch.float64)
+    plain, rotated = torch.nn.Parameter(start.clone()), torch.nn.Parameter(start @ rotation)
+    reference = torch.optim.AdamW([plain], lr=0.01, weight_decay=0.1)
+    ours = RotatedAdamW(rotated, columns, lr=0.01, weight_decay=0.1)
+    for _ in range(5):
+        size = torch.rand((hidden, 1), generator=draw, dtype=torch.float64)
+        gradient = size * (torch.randint(0, 2, (hidden, columns), generator=draw, dtype=torch.float64) * 2 - 1)
+        plain.grad, rotated.grad = gradient, gradient @ rotation
+        reference.step()
+        ours.step()
+    torch.testing.assert_close(rotated.detach() @ rotation.T, plain.detach(), rtol=1e-9, atol=1e-9)
+    assert not torch.allclose(plain.detach(), start, atol=0.01)
