@@ -144,7 +144,7 @@ def _tune(plan: Any, arm: Arm, folder: Path, begun: threading.Event) -> None:
         tune_config=tune.TuneConfig(
             search_alg=Search(arm, begun.set), num_samples=-1, max_concurrent_trials=1, reuse_actors=True
         ),
-        run_config=tune.RunConfig(name=arm.name.replace(":", "_"), storage_path=str(folder), verbose=0),
+        run_config=tune.RunConfig(name=arm.name.replace(":", "_"), storage_path=str(folder.absolute()), verbose=0),
     ).fit()
 
 

@@ -160,8 +160,11 @@ def test_a_branch_without_room_is_listed(data: Path, tmp_path: Path) -> None:
     assert f"{name} not_run: needs" in done.out
 
 
-def test_the_leaderboard_is_that_of_an_ordinary_run_with_the_chosen_options(data: Path, tmp_path: Path) -> None:
-    out, again = tmp_path / "run", tmp_path / "again"
+def test_the_leaderboard_is_that_of_an_ordinary_run_with_the_chosen_options(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    out, again = Path("run"), tmp_path / "again"  # a folder may be named from here
     arms = ("majority", "mlp")
     assert selected(data, out, arms=arms).code == 0
     split = sheet(out)["split"]
