@@ -14,6 +14,7 @@ demo: setup  ## 8 simulated episodes, floors and heads, all tasks
 
 tiny: setup  ## train the tiny checkpoints anew, one script per family
 	HF_HUB_OFFLINE=1 .venv/bin/python -m branches.policy.pretrain_smolvlm
+	HF_HUB_OFFLINE=1 .venv/bin/python -m branches.qwen_omni.pretrain
 	HF_HUB_OFFLINE=1 .venv/bin/python -m branches.world_model.pretrain_jepa
 
 dry-run: setup  ## every branch that is registered, configurations chosen by Ray Tune, on 6 simulated episodes

@@ -65,7 +65,7 @@ SPACES: dict[str, Space] = {
             "weight_decay": LogUniform(1e-5, 1e-2),
         }
     ),
-    "qwen_omni:prompt": Space({"shots": Among((1, 0, 2))}),
+    "qwen_omni:prompt": Space({"shots": Among((1, 0, 2)), "frames": Among((2, 1))}),
     "qwen_omni:lora": _OMNI_LORA,
     "qwen_omni:blind": _OMNI_LORA,
     "world_model:jepa": Space({"learning_rate": LogUniform(4e-4, 3e-3), "dropout": Among((0.1, 0.0))}, steps="steps"),

@@ -14,10 +14,10 @@ from torch.nn.functional import cross_entropy, pad
 from transformers import Qwen3OmniMoeProcessor, Qwen3OmniMoeThinkerForConditionalGeneration
 
 from branches.qwen_omni.clips import Clips
-from branches.qwen_omni.lessons import Windows
 from branches.qwen_omni.omni import Omni
 from branches.qwen_omni.prompt import messages
 from branches.qwen_omni.shape import END
+from branches.qwen_omni.windows import Windows
 
 VIDEO = "<|vision_start|><|video_pad|><|vision_end|>"
 AT_ONCE = 64

@@ -28,7 +28,7 @@ class OmniOptions:
     model: str | None = None
     camera: str | None = None
     image_size: int = 64
-    frames: int = 4
+    frames: int = 2
     audio: bool = True
     constrained: bool = False
     dtype: str = "float32"
@@ -69,7 +69,7 @@ class LoraOptions(OmniOptions):
     rank: int = 16
     alpha: int = 32
     dropout: float = 0.05
-    epochs: int = 16
+    epochs: int = 12
     batch_size: int = 8
     micro_batch: int | None = None
     learning_rate: float = 4e-3

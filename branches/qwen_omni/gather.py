@@ -32,10 +32,10 @@ def label_space(train: TrainingSet, tasks: tuple[Task, ...]) -> tuple[Field, ...
 
 
 def _words(targets: Targets) -> list[Words | None]:
-    """Per row its labels; None where there is no truth."""
+    """Per row its labels, sorted as options are; None where there is no truth."""
     vocabulary = targets.vocabulary
     if targets.label_sets is not None:
-        found = [tuple(vocabulary[i] for i in np.flatnonzero(row)) for row in targets.label_sets]
+        found = [tuple(sorted(vocabulary[i] for i in np.flatnonzero(row))) for row in targets.label_sets]
     else:
         assert targets.labels is not None
         found = [(vocabulary[code],) if code >= 0 else () for code in targets.labels.tolist()]

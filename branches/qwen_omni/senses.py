@@ -12,7 +12,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy,
 from transformers import Qwen3OmniMoeThinkerForConditionalGeneration
 
 from branches.qwen_omni.classroom import Senses
-from branches.qwen_omni.lessons import Windows
+from branches.qwen_omni.windows import Windows
 
 BATCH, LEARNING_RATE, WEIGHT_DECAY, DROPOUT = 32, 2e-3, 0.05, 0.2
 GAIN, SHIFT = 0.15, 0.1

@@ -64,10 +64,10 @@ def tiny_config(tokenizer: PreTrainedTokenizerFast) -> Qwen3OmniMoeThinkerConfig
     """Under a million numbers."""
     text: dict[str, Any] = {
         "vocab_size": len(tokenizer), "hidden_size": WIDTH, "num_hidden_layers": LAYERS, "num_attention_heads": 4,
-        "num_key_value_heads": 2, "head_dim": 16, "num_experts": EXPERTS, "num_experts_per_tok": 2,
+        "num_key_value_heads": 2, "head_dim": 32, "attention_bias": True, "num_experts": EXPERTS, "num_experts_per_tok": 2,
         "moe_intermediate_size": WIDTH, "intermediate_size": 2 * WIDTH, "max_position_embeddings": 4096,
         "rope_parameters": {
-            "rope_type": "default", "rope_theta": 10_000.0, "mrope_section": [4, 2, 2], "mrope_interleaved": True,
+            "rope_type": "default", "rope_theta": 10_000.0, "mrope_section": [6, 5, 5], "mrope_interleaved": True,
         },
         "pad_token_id": tokenizer.pad_token_id, "eos_token_id": tokenizer.eos_token_id,
     }  # fmt: skip

@@ -60,6 +60,7 @@ def add_lora(model: Any, options: LoraOptions, seed: int) -> PeftModel:
 def save_lora(model: PeftModel, folder: Path) -> None:
     """`adapter_model.safetensors` and `adapter_config.json`, without the path of this machine's model directory."""
     model.peft_config["default"].base_model_name_or_path = None
+    model.get_base_model().name_or_path = None  # PEFT would ask it
     model.save_pretrained(str(folder))
     (folder / "README.md").unlink(missing_ok=True)
 

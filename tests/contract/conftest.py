@@ -34,6 +34,7 @@ def plan(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Plan:
     words += ["branch.mlp.epochs=2", "branch.policy:act.steps=3", "branch.policy:smolvla.steps=3"]
     words += ["branch.world_model:jepa.steps=3", "branch.world_model:jepa.evaluate_every=3"]
     words += ["branch.world_model:cosmos.steps=3", "branch.world_model:cosmos.evaluate_every=3"]
+    words += ["branch.qwen_omni:lora.epochs=1", "branch.qwen_omni:blind.epochs=3"]
     config, _ = load_config(None, words)
     dataset = open_dataset(str(demo), config)
     refs, faults = dataset.list_episodes()

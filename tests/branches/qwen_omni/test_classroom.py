@@ -7,23 +7,20 @@ from transformers import Qwen3OmniMoeThinkerForConditionalGeneration
 
 from branches.qwen_omni.classroom import Classroom, Senses
 from branches.qwen_omni.clips import Clips
-from branches.qwen_omni.lessons import DESCRIBE, Dialect, Windows, _vocabulary
+from branches.qwen_omni.dialects import Dialect
+from branches.qwen_omni.lessons import DESCRIBE
 from branches.qwen_omni.omni import IGNORED, Omni
 from branches.qwen_omni.prompt import messages, parse
 from branches.qwen_omni.shape import tiny_config, tiny_processor
+from branches.qwen_omni.windows import Windows, vocabulary_of_the_demo
 from harness.answers import Status
-from harness.branch import branch_names
-
-if "qwen_omni:lora" not in branch_names():
-    pytest.skip("qwen_omni:lora is under way: it is not registered yet", allow_module_level=True)
-
 
 ROWS = 4
 
 
 @pytest.fixture(scope="module")
 def windows() -> Windows:
-    rng, words = np.random.default_rng(0), _vocabulary()
+    rng, words = np.random.default_rng(0), vocabulary_of_the_demo()
     frames = rng.integers(0, 255, (ROWS, 2, 64, 64, 3)).astype(np.uint8)
     truth = {name: rng.integers(0, len(words[name]), ROWS) for name in words if name != "objects"}
     truth["objects"] = rng.random((ROWS, len(words["objects"]))) < 0.3

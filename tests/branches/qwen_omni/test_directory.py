@@ -10,8 +10,8 @@ from safetensors.torch import load_file, save_file
 
 from branches.qwen_omni.adapter import Lora, Prompt
 from branches.qwen_omni.config import PRESETS, LoraOptions
+from branches.qwen_omni.dialects import CHANGE, CHORE_NAMES, CONTACT, LEAVE, TAKE, USE
 from branches.qwen_omni.directory import PROVENANCE, TINY, episodes_of
-from branches.qwen_omni.lessons import CHANGE, CHORE_NAMES, CONTACT, LEAVE, TAKE, USE
 from branches.qwen_omni.omni import load
 from branches.qwen_omni.training import add_lora, trainable_names
 from harness.demo.script import CHORES
