@@ -1,5 +1,6 @@
 """What ingest found out about one episode: it travels with the episode's targets."""
 
+import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -12,11 +13,20 @@ from harness.card import first_line
 from harness.errors import BadInput
 
 RECORD = b"espalier.episode"  # key of an episode's record in the metadata of its targets file
+# Characters of a file stem. File systems take names of 255 bytes; up to 63 of them stand round a stem while it is written.
+LONGEST_STEM = 160
 
 
 def file_stem(episode: str) -> str:
-    """An episode id as part of a file name: ids of tables are whatever stands in a column (`lab/3`, `../x`, nothing)."""
-    return quote(episode, safe=" ") or "%"
+    """An episode id as part of a file name: ids of tables are whatever stands in a column (`lab/3`, `../x`, nothing).
+
+    Two ids never share a stem: a long one ends in `%~` and a hash of the whole, which no short one contains.
+    """
+    stem = quote(episode, safe=" ") or "%"
+    if len(stem) <= LONGEST_STEM:
+        return stem
+    mark = f"%~{hashlib.sha256(episode.encode()).hexdigest()[:32]}"
+    return stem[: LONGEST_STEM - len(mark)] + mark
 
 
 @dataclass(frozen=True)
