@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from hashlib import blake2b
 from pathlib import Path
 from typing import Literal
 
@@ -82,26 +81,31 @@ class _Targets:
 
     def __init__(self, path: Path) -> None:
         self.batches: dict[str, Targets] = {}
-        self.digest: dict[str, bytes] = {}
+        self.starts: dict[str, NDArray[np.int64]] = {}
         self.values = RowFile(path)
 
     def add(self, batch: EpisodeBatch, task: Task) -> None:
         targets = batch.targets
-        self.digest[batch.episode] = _digest(batch)
+        self.starts[batch.episode] = batch.samples.starts
         if targets.values is not None:
             self.values.append(_residual(targets, batch, task))
         valid = targets.valid if targets.mask is None else targets.valid & targets.mask.any(axis=1)
         # Labels and sets are small; the wide arrays went to disk.
         self.batches[batch.episode] = Targets(valid, targets.labels, targets.label_sets, targets.vocabulary)
 
-    def aligned(self, digests: dict[str, bytes], sizes: dict[str, int], future: bool) -> TaskRows:
-        """In the order of the input rows, with one vocabulary."""
-        for episode, digest in self.digest.items():
-            if digests.get(episode, digest) != digest:
-                raise ValueError(f"episode {episode}: tasks that see the same inputs have different samples")
+    def aligned(self, inputs: dict[str, NDArray[np.int64]], future: bool) -> TaskRows:
+        """In the order of the input rows, with one vocabulary.
+
+        Args:
+            inputs: Episode -> (m, views) starts of its input rows; a task may have fewer, where it looks further past a border.
+            future: As in `TaskRows`.
+        """
         counts = {e: len(t.valid) for e, t in self.batches.items()}
-        starts = dict(zip(counts, np.cumsum([0, *counts.values()]), strict=False))
-        position = [np.arange(n) + starts[e] if e in counts else np.full(n, -1) for e, n in sizes.items()]
+        first = dict(zip(counts, np.cumsum([0, *counts.values()]), strict=False))
+        position = [
+            _position(starts, self.starts[e], first[e], e) if e in counts else np.full(len(starts), -1)
+            for e, starts in inputs.items()
+        ]
         order = np.concatenate([*position, np.zeros(0, np.int64)]).astype(np.int64)
         parts = list(self.batches.values())
         vocabulary = tuple(sorted({word for part in parts for word in _words(part)}))
@@ -146,25 +150,38 @@ def gather(
             found[task.id].add(batch, task)
     roles: tuple[Role, ...] = ("query", "key") if tasks[0].answer == "retrieval" else ("",)
     inputs = {role: _Inputs(scratch / f"inputs-{role}.rows") for role in roles}
+    source = _sources({task.id: found[task.id].starts for task in tasks})
     for role, rows in inputs.items():
-        for task in sorted(tasks, key=lambda t: -len(found[t.id].digest)):
-            if set(found[task.id].digest) - set(rows.digest):
+        for task in tasks:
+            if episodes := source.get(task.id):
                 for batch in training.batches(task, needs(task), role):
-                    rows.add(batch, makers[task.id])
+                    if batch.episode in episodes:
+                        rows.add(batch, makers[task.id])
     first = inputs[roles[0]]
-    if not first.sizes:
+    if not first.starts:
         return None
-    if any(rows.digest != first.digest for rows in inputs.values()):
+    if any(not _same(rows.starts, first.starts) for rows in inputs.values()):
         raise ValueError(f"task {tasks[0].id}: query and key have different samples")
+    sizes = [len(starts) for starts in first.starts.values()]
     return Table(
         rows={role: rows.file for role, rows in inputs.items()},
         layouts={role: rows.layout for role, rows in inputs.items() if rows.layout is not None},
         usable=np.asarray(np.stack([np.concatenate(rows.usable) for rows in inputs.values()]).all(axis=0)),
-        episode=np.repeat(np.arange(len(first.sizes)), list(first.sizes.values())),
-        cluster=np.repeat(np.unique(first.clusters, return_inverse=True)[1], list(first.sizes.values())),
-        episodes=tuple(first.sizes),
-        tasks={t.id: found[t.id].aligned(first.digest, first.sizes, bool(t.tracks_for_history())) for t in tasks},
+        episode=np.repeat(np.arange(len(sizes)), sizes),
+        cluster=np.repeat(np.unique(first.clusters, return_inverse=True)[1], sizes),
+        episodes=tuple(first.starts),
+        tasks={t.id: found[t.id].aligned(first.starts, bool(t.tracks_for_history())) for t in tasks},
     )
+
+
+def _sources(starts: dict[str, dict[str, NDArray[np.int64]]]) -> dict[str, set[str]]:
+    """Task -> episodes whose input rows are read as that task's: the first of those with the most samples there."""
+    source: dict[str, str] = {}
+    for task, episodes in sorted(starts.items(), key=lambda item: -len(item[1])):
+        for episode, found in episodes.items():
+            if episode not in source or len(found) > len(starts[source[episode]][episode]):
+                source[episode] = task
+    return {task: {episode for episode, by in source.items() if by == task} for task in starts}
 
 
 class _Inputs:
@@ -172,28 +189,37 @@ class _Inputs:
 
     def __init__(self, path: Path) -> None:
         self.file = RowFile(path)
-        self.digest: dict[str, bytes] = {}
-        self.sizes: dict[str, int] = {}
+        self.starts: dict[str, NDArray[np.int64]] = {}
         self.clusters: list[str] = []
         self.usable: list[BoolArray] = []
         self.layout: Layout | None = None
 
     def add(self, batch: EpisodeBatch, maker: InputMaker) -> None:
-        if batch.episode in self.digest:
-            return
         raw: RawRows = maker(batch.observed)
         if self.layout is not None and raw.layout != self.layout:
             raise ValueError(f"episode {batch.episode}: other feature blocks than the episodes before it")
         self.layout = raw.layout
-        self.digest[batch.episode] = _digest(batch)
-        self.sizes[batch.episode] = len(raw.values)
+        self.starts[batch.episode] = batch.samples.starts
         self.clusters.append(batch.cluster)
         self.usable.append(raw.usable)
         self.file.append(raw.values)
 
 
-def _digest(batch: EpisodeBatch) -> bytes:
-    return blake2b(np.ascontiguousarray(batch.samples.starts).tobytes(), digest_size=16).digest()
+def _same(some: dict[str, NDArray[np.int64]], other: dict[str, NDArray[np.int64]]) -> bool:
+    return list(some) == list(other) and all(np.array_equal(starts, other[episode]) for episode, starts in some.items())
+
+
+def _position(rows: NDArray[np.int64], own: NDArray[np.int64], first: int, episode: str) -> NDArray[np.int64]:
+    """(m,) where the task's target of each input row stands, counted from `first`, -1 where it has none."""
+    _, code = np.unique(np.concatenate([rows, own]), axis=0, return_inverse=True)
+    code, place = code.reshape(-1), np.full(code.size, -1)
+    place[code[: len(rows)]] = np.arange(len(rows))
+    at = place[code[len(rows) :]]
+    if (at < 0).any():
+        raise ValueError(f"episode {episode}: tasks that see the same inputs have different samples")
+    out = np.full(len(rows), -1)
+    out[at] = np.arange(len(own)) + first
+    return out
 
 
 def _residual(targets: Targets, batch: EpisodeBatch, task: Task) -> NDArray[np.float32]:

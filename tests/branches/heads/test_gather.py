@@ -57,6 +57,50 @@ def test_where_no_task_covers_all_the_rest_is_read_from_another(tmp_path):
         np.testing.assert_array_equal(rows, expected)
 
 
+class NearABorder(MemorySet):
+    """One task looks further past a chronological border than the others: in every episode it lacks the last samples."""
+
+    reads = 0
+
+    def batches(self, task, needs, role=""):
+        for batch in super().batches(task, needs, role):
+            self.reads += needs.features
+            if task.id != "next_action":
+                yield batch
+                continue
+            assert not needs.features, "the rows of a task that has them all were to be read"
+            fewer = np.arange(len(batch.samples) - 3)
+            yield replace(batch, samples=batch.samples.take(fewer), targets=batch.targets.take(fewer))
+
+
+@pytest.mark.parametrize("order", [("next_action", "timeline_action"), ("timeline_action", "next_action")])
+def test_a_task_that_looks_further_past_a_border_has_its_targets_at_the_right_rows(order, tmp_path):
+    world = World(sessions=2)
+    training = NearABorder(world, world.episodes)
+    table = table_of(training, tasks(*order), tmp_path)
+    assert training.reads == len(world.episodes)
+    (tmp_path / "whole").mkdir()
+    whole = table_of(MemorySet(world, world.episodes), tasks("next_action"), tmp_path / "whole").tasks["next_action"]
+    found, last = table.tasks["next_action"], np.zeros(len(table.episode), bool)
+    for code in range(len(table.episodes)):
+        last[np.flatnonzero(table.episode == code)[-3:]] = True
+    assert not found.valid[last].any() and (found.labels[last] == -1).all()
+    np.testing.assert_array_equal(found.labels[~last], whole.labels[~last])
+    assert table.tasks["timeline_action"].valid.all()
+
+
+def test_rows_that_no_other_task_has_are_an_error(tmp_path):
+    class Elsewhere(MemorySet):
+        def batches(self, task, needs, role=""):
+            for batch in super().batches(task, needs, role):
+                shift = int(task.id == "next_action")
+                yield replace(batch, samples=replace(batch.samples, starts=batch.samples.starts + shift))
+
+    world = World(sessions=2)
+    with pytest.raises(ValueError, match="different samples"):
+        table_of(Elsewhere(world, world.episodes), tasks("timeline_action", "next_action"), tmp_path)
+
+
 def test_codes_become_one_sorted_vocabulary_of_what_occurs(tmp_path):
     world = World(sessions=3)
     (task,) = tasks("timeline_action")
@@ -79,20 +123,6 @@ def test_a_future_is_kept_as_its_difference_to_persistence(tmp_path):
     expected = batch.targets.values - batch.targets.reference
     np.testing.assert_allclose(found[seen], expected[seen], atol=1e-5)
     assert np.isnan(found[~batch.targets.valid]).all() and (~batch.targets.valid).any()
-
-
-def test_other_samples_under_one_input_set_are_an_error(tmp_path):
-    world = World(sessions=1)
-
-    class Thinned(MemorySet):
-        def batches(self, task, needs, role=""):
-            for batch in super().batches(task, needs, role):
-                index = np.arange(0, len(batch.samples), 2)
-                thin = task.id == "next_action"
-                yield replace(batch, samples=batch.samples.take(index), targets=batch.targets.take(index)) if thin else batch
-
-    with pytest.raises(ValueError, match="different samples"):
-        table_of(Thinned(world, world.episodes), tasks("timeline_action", "next_action"), tmp_path)
 
 
 def test_nothing_to_read_is_no_table(tmp_path):
