@@ -65,7 +65,7 @@ class TableReader:
             BadInput: The file is not a table, or the options name no group or target, or a column that does not serve.
         """
         table = _load(self.root)
-        group = _text(table[self._options(table).group])
+        group = _groups(table[self._options(table).group])
         names = sorted(name for name in pc.unique(group).to_pylist() if name is not None)
         refs = [EpisodeRef(name, (str(self.root),), index, session=name) for index, name in enumerate(names)]
         if not group.null_count:
@@ -85,7 +85,7 @@ class TableReader:
         """
         table = _load(self.root)
         options = self._options(table)
-        rows = np.flatnonzero(pc.equal(_text(table[options.group]), ref.id).fill_null(False).to_numpy())
+        rows = np.flatnonzero(pc.equal(_groups(table[options.group]), ref.id).fill_null(False).to_numpy())
         part = table.take(rows)
         times = np.arange(len(rows), dtype=np.float64)
         tracks = (
@@ -134,8 +134,12 @@ def _read(path: Path, size: int, mtime_ns: int) -> pa.Table:
     return pq.read_table(path, partitioning=None, use_threads=False)
 
 
-def _text(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    return pc.cast(column, pa.string())
+def _groups(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The group of every row as text, null where it has none: an empty or blank cell and NaN say as little as a null."""
+    none = pc.is_null(column, nan_is_null=True)
+    text = pc.cast(column, pa.string())
+    none = pc.or_(none, pc.equal(pc.utf8_trim_whitespace(text), "").fill_null(True))
+    return pc.if_else(none, pa.scalar(None, pa.string()), text)
 
 
 def _is_numeric(column: pa.ChunkedArray) -> bool:

@@ -87,11 +87,29 @@ def test_wrong_options_are_bad_input_that_says_what_to_do(path, options, message
         reader(path, **options).list_episodes()
 
 
-def test_rows_without_a_group_are_counted_not_dropped_in_silence(tmp_path):
-    path = write(tmp_path / "t.parquet", COLUMNS | {"source": ["a", None, "a", None, "b"]})
-    refs, [(name, where, reason)] = reader(path).list_episodes()
-    assert [ref.id for ref in refs] == ["a", "b"]
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+@pytest.mark.parametrize(
+    "source",
+    [["a", None, "a", None, "b"], ["a", "", "a", None, "b"], ["a", " ", "a", "", "b"], [1.5, None, 1.5, float("nan"), 2.5]],
+)
+def test_rows_without_a_group_are_counted_not_dropped_in_silence(tmp_path, suffix, source):
+    path = write(tmp_path / f"t{suffix}", COLUMNS | {"source": source})
+    found = reader(path)
+    refs, [(name, where, reason)] = found.list_episodes()
+    assert [ref.id for ref in refs] == [str(source[0]), str(source[-1])]
+    assert found.read(refs[0]).tracks["row"].data.ravel().tolist() == [0, 2]
     assert (name, where) == ("(no group)", str(path)) and reason.startswith("2 rows")
+
+
+def test_a_group_may_be_called_na(tmp_path):
+    path = write(tmp_path / "t.csv", COLUMNS | {"source": ["NA", "EU", "NA", "EU", "null"]})
+    refs, errors = reader(path).list_episodes()
+    assert [ref.id for ref in refs] == ["EU", "NA", "null"] and errors == []
+
+
+def test_a_table_without_any_group_has_no_episode(tmp_path):
+    refs, [(_, _, reason)] = reader(write(tmp_path / "t.csv", COLUMNS | {"source": [None] * 5})).list_episodes()
+    assert refs == [] and reason.startswith("5 rows")
 
 
 def test_groups_may_be_numbers(tmp_path):
