@@ -214,6 +214,8 @@ class LeRobotReader:
                     lacking[name] = f"{file} holds no frame at the times of the rows"
                 else:
                     tracks[name] = track
+            elif f"{name}:missing" in ref.locator:
+                lacking[name] = f"no file {ref.locator[f'{name}:missing']}, which meta/episodes names; fetch it again"
             elif name in ref.locator:
                 lacking[name] = "no video file for this episode"
 

@@ -34,9 +34,10 @@ class Listing:
 
     Attributes:
         found: Episode index -> locator: `data` (table, relative to the root), and per camera track its file (empty where this
-            episode has none), with `<track>:from` and `<track>:to` seconds where several episodes share the file.
+            episode has none), with `<track>:from` and `<track>:to` seconds where several episodes share the file, and
+            `<track>:missing` the file that the metadata name and that is not there.
         errors: (episode, path, reason) of what is named but cannot be read.
-        cameras: Camera track -> declared feature, for the cameras that have a file for at least one episode.
+        cameras: Camera track -> declared feature, for the cameras that have a file, or the name of one, for some episode.
         videos: How many video files exist.
         unreferenced: Tables that exist and that no episode points to.
     """
@@ -259,7 +260,7 @@ def _scan_shared(root: Path, info: dict[str, Any]) -> Listing:
     used = {str(locator["data"]) for locator in listing.found.values()}
     listing.unreferenced = sorted({str(p.relative_to(root)) for p in (root / "data").rglob("*.parquet")} - used)
     for track, key in camera_features(info).items():
-        if any(locator[track] for locator in listing.found.values()):
+        if any(locator[track] or f"{track}:missing" in locator for locator in listing.found.values()):
             listing.cameras[track] = key
         else:
             for locator in listing.found.values():
@@ -268,17 +269,20 @@ def _scan_shared(root: Path, info: dict[str, Any]) -> Listing:
 
 
 def _read_episode_rows(root: Path) -> list[dict[str, Any]]:
-    """The rows of `meta/episodes/**.parquet` without the statistics, sorted by episode."""
+    """The rows of `meta/episodes/**.parquet` without the statistics, sorted by episode; at least one."""
+    folder = root / "meta" / "episodes"
     rows: list[dict[str, Any]] = []
-    for path in sorted((root / "meta" / "episodes").rglob("*.parquet")):
+    for path in sorted(folder.rglob("*.parquet")):
         try:
             file = pq.ParquetFile(path)
             columns = [name for name in file.schema_arrow.names if not name.startswith("stats/")]
             rows.extend(file.read(columns=columns).to_pylist())
         except (pa.ArrowException, OSError) as error:
             raise BadInput(f"{path}: not a table ({first_line(error)}); fetch it again") from error
+    if not rows:
+        raise BadInput(f"{folder}: lists no episode, and LeRobot v3.0 finds them by it alone; fetch the folder again")
     if any(row.get("episode_index") is None for row in rows):
-        raise BadInput(f"{root / 'meta' / 'episodes'}: a row has no `episode_index`; fetch the folder again")
+        raise BadInput(f"{folder}: a row has no `episode_index`; fetch the folder again")
     return sorted(rows, key=lambda row: int(row["episode_index"]))
 
 
@@ -302,11 +306,16 @@ def _place(info: dict[str, Any], pattern: str, default: str, row: dict[str, Any]
 
 
 def _video_places(root: Path, info: dict[str, Any], row: dict[str, Any]) -> Locator:
-    """Per camera the file that holds the episode (empty where none does) and its interval in that file's clock."""
+    """Per camera the file that holds the episode (empty where none does) and its interval in that file's clock.
+
+    A file that the row names and that is not there is named beside it.
+    """
     locator: Locator = {}
     for track, key in camera_features(info).items():
         path = _place(info, "video_path", VIDEO_PATH, row, f"videos/{key}", key)
         locator[track] = path if path is not None and (root / path).is_file() else ""
+        if path is not None and not locator[track]:
+            locator[f"{track}:missing"] = path
         for end in ("from", "to"):
             seconds = row.get(f"videos/{key}/{end}_timestamp")
             if seconds is None and locator[track]:
@@ -320,7 +329,7 @@ def remarks(root: Path, info: dict[str, Any], listing: Listing) -> list[str]:
     out = [
         f"camera {track} is declared and has no file for any episode"
         for track in camera_features(info)
-        if track not in listing.cameras
+        if not any(locator.get(track) for locator in listing.found.values())
     ]
     count = len(listing.found)
     chunks = len({path.parent for path in (root / "data").rglob("*.parquet")})

@@ -377,3 +377,29 @@ def test_v30_two_rows_for_one_episode_are_refused(tmp_path):
     refs, errors = reader(root).list_episodes()
     assert [ref.index for ref in refs] == [0, 2]
     assert sorted(error[0] for error in errors) == ["episode_000001", "episode_000003"]
+
+
+@pytest.mark.parametrize("how", ["no folder", "no row"])
+def test_v30_without_a_list_of_episodes_is_bad_input(tmp_path, how):
+    root = write_v30(tmp_path / "v30")
+    if how == "no folder":
+        shutil.rmtree(root / "meta" / "episodes")
+    else:
+        path = root / "meta" / "episodes" / "chunk-000" / "file-000.parquet"
+        pq.write_table(pq.read_table(path).slice(0, 0), path)
+    with pytest.raises(BadInput, match=r"meta/episodes: lists no episode.*fetch the folder again"):
+        reader(root).list_episodes()
+
+
+def test_v30_a_shared_video_that_is_not_there_is_lacking_in_each_episode(shared_data, tmp_path):
+    root = tmp_path / "blind"
+    shutil.copytree(shared_data / "g1_inspire_v30", root, ignore=shutil.ignore_patterns("*.mp4"))
+    inferred = LeRobotReader(root, reader(root).infer())
+    for found in (inferred, reader(root)):
+        read = [found.read(ref) for ref in episodes(found).values()]
+        assert len(read) == 4
+        for episode in read:
+            [(name, reason)] = episode.lacking.items()
+            assert name == "video/cam_high" and reason.startswith("no file videos/") and "meta/episodes" in reason
+            assert episode.reference == "state" and len(episode.uris) == 1
+    assert any("video/cam_high" in line for line in inferred.remarks())
