@@ -148,7 +148,7 @@ def load_options[C: RunConfig](
         if file is not None:
             if not file.is_file():
                 raise BadInput(f"--config {file}: no such file")
-            passed = OmegaConf.merge(passed, OmegaConf.load(file))  # type: ignore[assignment]
+            passed = OmegaConf.merge(passed, _loaded(file))  # type: ignore[assignment]
         for word in words:
             key, equals, _ = word.partition("=")
             if not equals or not key:
@@ -164,6 +164,22 @@ def load_options[C: RunConfig](
         raise BadInput(f"config: {first_line(error)}") from error
     assert isinstance(config, cls)
     return config, passed
+
+
+def _loaded(file: Path) -> Any:
+    """A YAML file.
+
+    Raises:
+        BadInput: Names the file, and the line where there is one.
+    """
+    try:
+        return OmegaConf.load(file)
+    except YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark is not None else ""
+        raise BadInput(f"--config {file}{where}: not YAML ({getattr(error, 'problem', None) or first_line(error)})") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"--config {file}: cannot be read ({first_line(error)})") from error
 
 
 def branch_options[T](cls: type[T], options: dict[str, Any], branch: str, preset: dict[str, Any] | None = None) -> T:

@@ -10,6 +10,7 @@ from typing import Any
 from harness.card import first_line, suggest
 from harness.config import RunConfig
 from harness.dataset import Dataset, home
+from harness.encoder import encoder_names
 from harness.episode import EpisodeRef, Modality
 from harness.errors import BadInput, UnreadableEpisode
 from harness.features import data_set_blocks
@@ -200,6 +201,9 @@ def _check_options(config: RunConfig) -> None:
     for name in config.modalities:
         if name not in modalities:
             raise BadInput(f"modalities: {name!r} is not known{suggest(name, modalities)}")
+    for name in config.encoders:
+        if name not in encoder_names():
+            raise BadInput(f"encoders.{name}: no such encoder{suggest(name, encoder_names())}")
     data_set_blocks((), config.features)
 
 

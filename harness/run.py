@@ -239,6 +239,11 @@ def _check_posed(plan: Plan, quarantined: list[Quarantined]) -> None:
     if longest < plan.spec.length:
         raise BadInput(f"windows.length={plan.spec.length}: the longest episode has {longest} samples; give fewer")
     if not _posed(plan):
+        without = [m for m in plan.config.modalities if all(m in record.lacking for record in _records(plan).values())]
+        if without:
+            raise BadInput(
+                f"modalities={without}: no episode has {' or '.join(without)}; see `espalier inspect`, and ask for less"
+            )
         needs = ", ".join(sorted({r for t in plan.tasks for r in plan.task(t).requires}))
         raise BadInput(f"no episode poses any of the tasks {', '.join(plan.tasks)}: they need tracks {needs}")
 

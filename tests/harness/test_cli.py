@@ -43,6 +43,7 @@ OPTIONS = [
     (("threads=0",), ("threads=0",)),
     (("seeds=[]",), ("seeds",)),
     (("modalities=[vidoe]",), ("vidoe", "video")),
+    (("encoders.vjepa2-larg=/x",), ("encoders.vjepa2-larg", "vjepa2-large")),
     (("features=[imu_acel]",), ("imu_acel", "imu_accel_gyro")),
     (("stride",), ("'stride'", "key=value")),
     (("store.uri=nowhere://x",), ("nowhere",)),

@@ -49,8 +49,8 @@ def test_windows_that_make_no_sense_are_refused(word: str) -> None:
 def test_a_file_that_is_missing_or_no_yaml(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="no such file"):
         load_config(tmp_path / "none.yaml", [])
-    (tmp_path / "bad.yaml").write_text("a: [1, 2")
-    with pytest.raises(BadInput):
+    (tmp_path / "bad.yaml").write_text("a: [1,\nb: }")
+    with pytest.raises(BadInput, match=r"bad\.yaml, line 2: not YAML"):
         load_config(tmp_path / "bad.yaml", [])
 
 

@@ -162,6 +162,13 @@ def test_another_run_into_the_same_folder_is_refused_by_name(
     assert files(robot.out) == before
 
 
+def test_a_modality_that_no_episode_has_is_named(robot: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ESPALIER_HOME", str(robot.home))
+    words = ("-t", "action_chunk", "-b", "prior", "modalities=[audio]")
+    done = call("run", robot.data, *SPLIT, *words, "--out", tmp_path / "run")
+    assert done.code == 2 and "modalities=['audio']: no episode has audio" in done.err, done
+
+
 def test_another_version_into_the_same_folder_is_refused(robot: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ESPALIER_HOME", str(robot.home))
     copy = Path(shutil.copytree(robot.out, tmp_path / "copy"))
