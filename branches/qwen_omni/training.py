@@ -30,12 +30,14 @@ class Trained:
         steps: Optimiser steps taken.
         best_epoch: Whose weights were kept; the last one without validation windows.
         train_loss: Mean over the last epoch, per answer token.
+        validation_loss: Of the weights that were kept, which ranks trials; None without validation windows.
         validation_losses: After each epoch.
     """
 
     steps: int
     best_epoch: int
     train_loss: float
+    validation_loss: float | None
     validation_losses: tuple[float, ...]
 
 
@@ -119,7 +121,7 @@ def train(
         if kept is not None:
             set_peft_model_state_dict(model, kept)
     best = int(np.argmin(losses)) + 1 if losses else options.epochs
-    return Trained(done, best, round(last, 4), tuple(round(loss, 4) for loss in losses))
+    return Trained(done, best, round(last, 4), min(losses, default=None), tuple(round(loss, 4) for loss in losses))
 
 
 def rate_at(step: int, steps: int, warmup: float) -> float:

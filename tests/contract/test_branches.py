@@ -15,6 +15,7 @@ from harness.pipeline.plan import Plan
 from harness.pipeline.predict import Actor
 from harness.tasks.base import Task
 from harness.window import Samples
+from tune.trial import HEAD, _losses
 
 pytestmark = pytest.mark.parametrize("name", branch_names())
 
@@ -155,6 +156,17 @@ def test_what_it_was_fitted_on_is_written_down_and_is_not_test(
             continue
         assert set(episodes) <= {*fold.train, *fold.validation}, part
     assert not [p for p in artifact.folder.rglob("*") if p.suffix in (".pkl", ".pickle", ".pt", ".pth", ".joblib")]
+
+
+def test_what_stops_early_reports_the_loss_that_ranks_its_trials(
+    name: str, plan: Plan, ready: tuple[Branch, Artifact, Predictor]
+) -> None:
+    """Or `select` would silently rank a trained branch by something else. Heads are ranked by their scores."""
+    branch, artifact, _ = ready
+    losses = list(_losses(artifact.details))
+    if branch.card.family != HEAD:
+        assert bool(losses) == ("early_stopping" in artifact.fitted_on)
+    assert np.isfinite(losses).all()
 
 
 def test_no_input_at_all_is_a_failed_row_never_an_invented_one(

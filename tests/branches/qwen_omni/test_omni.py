@@ -130,6 +130,7 @@ def test_lora_is_trained_on_train_and_chosen_on_validation(tmp_path):
     assert artifact.fitted_on["lora"] == ("e1", "e2") and artifact.fitted_on["early_stopping"] == ("e3",)
     losses = artifact.details["validation_losses"]
     assert len(losses) == 2 and artifact.details["best_epoch"] == int(np.argmin(losses)) + 1
+    assert artifact.details["validation_loss"] == pytest.approx(min(losses), abs=1e-4)
     files = {path.name for path in (tmp_path / "a" / "lora").iterdir()}
     assert files == {"adapter_config.json", "adapter_model.safetensors"}
     about = (tmp_path / "a" / "lora" / "adapter_config.json").read_text()
