@@ -16,6 +16,7 @@ tiny: setup  ## train the tiny checkpoints anew, one script per family
 	HF_HUB_OFFLINE=1 .venv/bin/python -m branches.policy.pretrain_smolvlm
 	HF_HUB_OFFLINE=1 .venv/bin/python -m branches.qwen_omni.pretrain
 	HF_HUB_OFFLINE=1 .venv/bin/python -m branches.world_model.pretrain_jepa
+	HF_HUB_OFFLINE=1 .venv/bin/python -m branches.world_model.pretrain_cosmos
 
 dry-run: setup  ## every branch that is registered, configurations chosen by Ray Tune, on 6 simulated episodes
 	HF_HUB_OFFLINE=1 .venv/bin/espalier select demo --episodes 6 --out $(DRY_RUN) budget=trials:2 windows.max_per_episode=60
