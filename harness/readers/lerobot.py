@@ -3,8 +3,9 @@
 Time. The `timestamp` column is the clock of an episode. LeRobot looks a row's image up in the video at `timestamp` (v3.0: at
 `from_timestamp + timestamp`), so video and rows share one clock and no frame is ever counted: where the first timestamp is
 0.05, the first row belongs to the frame at 0.05 s, not to the first frame of the file. Where every row has its frame, the
-frames carry the rows' times and the video is the reference track; where a row has none (a video that ends early), the rows
-are the reference. So the timeline of an episode is always its rows, with video or without.
+frames carry the rows' times and the video is the reference track; where a row has none (a video that lacks its last frame),
+the rows are the reference. So the timeline of an episode is always its rows, with video or without. A video that ends well
+before them makes its episode unreadable: its last picture would stand for all that it does not show.
 """
 
 import re
@@ -26,6 +27,7 @@ from harness.readers import lerobot_meta as meta
 
 # Seconds. Above the rounding of any clock in use (milliseconds in Matroska, float32 after hours), below any frame period.
 SAME_INSTANT = 2e-3
+TAIL_FRAMES = 3  # real videos lack one last frame; one that lacks more than these has been cut
 NAMES = {"observation.state": "state", "action": "command"}
 
 
@@ -295,13 +297,22 @@ def _to_numpy(column: pa.ChunkedArray) -> NDArray:
 
 
 def _video_track(name: str, path: str, interval: tuple[float, float], clock: FloatArray, period: float) -> Track | None:
-    """The frames of the rows, at file time `interval[0] + clock`, up to `interval[1]`; None where the file has none there."""
+    """The frames of the rows, at file time `interval[0] + clock`, up to `interval[1]`; None where the file has none there.
+
+    Raises:
+        UnreadableEpisode: The file cannot be read, or ends well before the rows.
+    """
     begin, end = interval
     found = video.probe(path)
     source = VideoFile(path, 0, begin + float(clock[0]), min(end, begin + float(clock[-1]) + period), found.height, found.width)
     times = video.timestamps(source) - begin
     if not len(times):
         return None
+    slack = TAIL_FRAMES * max(period, 1.0 / found.rate if found.rate else 0.0) + SAME_INSTANT
+    if clock[-1] - times[-1] > slack:
+        unseen = int((clock > times[-1] + SAME_INSTANT).sum())
+        ends = f"its last frame here is at {begin + times[-1]:.2f} s, the last row at {begin + clock[-1]:.2f} s"
+        raise UnreadableEpisode(path, f"ends {unseen} rows before the episode ({ends}); fetch it again or remove the episode")
     after = np.searchsorted(clock, times).clip(1, max(len(clock) - 1, 1)) if len(clock) > 1 else np.zeros(len(times), np.int64)
     before = (after - 1).clip(0)
     row = np.where(times - clock[before] <= clock[after] - times, before, after)

@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+import av
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -194,6 +195,49 @@ def test_a_truncated_video_makes_its_episode_unreadable_and_no_other(shared_data
     assert len(found.read(refs[0]).timeline) == 416
 
 
+def write_video(path: Path, frames: int, fps: int) -> None:
+    """A whole and valid video of grey pictures."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=fps, width=64, height=48)
+        for shade in range(frames):
+            picture = np.full((48, 64, 3), shade, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode(None))
+
+
+def test_a_whole_video_that_ends_before_its_rows_makes_its_episode_unreadable(shared_data, tmp_path):
+    root = tmp_path / "short"
+    shutil.copytree(shared_data / "gr1_picknplace_v20", root)
+    video = root / "videos/chunk-000/observation.images.ego_view/episode_000001.mp4"
+    video.parent.chmod(0o755)
+    write_video(video, 100, 20)  # of 23.5 s
+    found = reader(root)
+    refs = episodes(found)
+    with pytest.raises(UnreadableEpisode, match=r"ends 371 rows before .* 4\.95 s, the last row at 23\.50 s") as caught:
+        found.read(refs[1])
+    assert caught.value.path == str(video)
+    assert len(found.read(refs[0]).timeline) == 416
+
+
+def test_the_end_of_a_shared_video_is_that_of_the_episode(shared_data, tmp_path):
+    root = tmp_path / "shared"
+    shutil.copytree(shared_data / "g1_inspire_v30", root)
+    [path] = (root / "meta" / "episodes").rglob("*.parquet")
+    table = pq.read_table(path)
+    column = "videos/observation.images.cam_high/to_timestamp"
+    ends = table[column].to_numpy() - [0.0, 2.0, 0.0, 0.0]
+    path.parent.chmod(0o755)
+    path.unlink()
+    pq.write_table(table.set_column(table.column_names.index(column), column, pa.array(ends)), path)
+    found = reader(root)
+    refs = episodes(found)
+    with pytest.raises(UnreadableEpisode, match="ends 60 rows before the episode"):
+        found.read(refs[1])
+    assert all("video/cam_high" in found.read(refs[index]).tracks for index in (0, 2, 3))
+
+
 # Small data sets written here
 
 
@@ -224,6 +268,26 @@ def test_a_camera_that_only_some_episodes_have_is_lacking_in_the_others(small, s
     assert filmed.lacking == {} and len(filmed.tracks["video/front"].times) == 10
     assert filmed.reference == "state"  # two rows have no frame: the rows are the timeline
     assert isinstance(filmed.tracks["video/front"].data, VideoFile)
+
+
+@pytest.mark.parametrize(("frames", "is_whole"), [(12, True), (9, True), (8, False)])
+def test_a_video_may_lack_its_last_few_frames(small, frames, is_whole):
+    write_video(small / "videos" / "chunk-000" / CAMERA / "episode_000001.mp4", frames, 10)  # for 12 rows at 10 Hz
+    found = reader(small)
+    ref = episodes(found)[1]
+    if is_whole:
+        assert len(found.read(ref).tracks["video/front"].times) == frames
+    else:
+        with pytest.raises(UnreadableEpisode, match="ends 4 rows before the episode"):
+            found.read(ref)
+
+
+def test_a_slow_video_ends_where_its_rows_do(small):
+    """Rows at 50 Hz have a picture at 5 Hz: the last one is held for many rows."""
+    write_episode(small, 1, count=100, timestamp=np.arange(100) / 50)
+    write_video(small / "videos" / "chunk-000" / CAMERA / "episode_000001.mp4", 10, 5)
+    found = reader(small)
+    assert found.read(episodes(found)[1]).tracks["video/front"].times == pytest.approx(np.arange(10) / 5)
 
 
 def test_the_timeline_starts_at_zero_and_keeps_its_gaps(small):
