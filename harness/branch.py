@@ -3,11 +3,11 @@
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol, cast
+from typing import Any, ClassVar, Literal, Protocol, Self, cast
 
 from harness.answers import Predictions, Targets
 from harness.card import suggest
@@ -100,6 +100,10 @@ class BranchCard:
     gpus: float = 0.0
     fit_cpus: float = 1.0
     fit_gpus: float = 0.0
+
+    def of_preset(self, preset: str) -> Self:
+        """The card of a model in one of its sizes: `real` holds a whole GPU where it is fitted and where it answers."""
+        return replace(self, gpus=1.0, fit_gpus=1.0) if preset == "real" else self
 
 
 @dataclass(frozen=True, eq=False)

@@ -143,6 +143,7 @@ class ACT(PolicyBranch):
     def __init__(self, options: dict[str, Any] | None = None) -> None:
         super().__init__(options)
         self.config: ACTOptions = parse_options(ACTOptions, self.options, "policy:act")
+        self.card = self.card.of_preset(self.config.preset)
 
     def build(self, cameras: int, state: int, action: int, horizon: int) -> "Policy":
         """A new ACT."""
@@ -175,7 +176,7 @@ class SmolVLA(PolicyBranch):
             check_directory(self.folder, self.card.name)
         # A model directory that our own script wrote stays what it is under another path.
         tiny = not given or bool(episodes_of(self.folder))
-        self.card = replace(self.card, weights="tiny-pretrained" if tiny else self.folder.name)
+        self.card = replace(self.card.of_preset(self.config.preset), weights="tiny-pretrained" if tiny else self.folder.name)
 
     def base(self) -> str:
         """Digest of the SmolVLM's weights."""

@@ -36,7 +36,7 @@ class OmniBranch(Branch):
             check_directory(self.folder, name)
         # A model directory that our own script wrote stays what it is under another path.
         tiny = not given or bool(episodes_of(self.folder))
-        self.card = replace(self.card, weights="tiny-pretrained" if tiny else self.folder.name)
+        self.card = replace(self.card.of_preset(self.config.preset), weights="tiny-pretrained" if tiny else self.folder.name)
 
     def base(self) -> str:
         """Digest of the pretrained weights.

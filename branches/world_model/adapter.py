@@ -44,6 +44,7 @@ class JEPA(Branch):
     def __init__(self, options: dict[str, Any] | None = None) -> None:
         super().__init__(options)
         self.config: JEPAOptions = parse_options(self.options)
+        self.card = self.card.of_preset(self.config.preset)
         if self.config.encoder != "vjepa2-tiny":
             self.card = replace(self.card, weights=self.config.encoder)
         self.track = track_name(self.config.encoder)

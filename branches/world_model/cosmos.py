@@ -45,7 +45,7 @@ class Cosmos(Branch):
         self.vae = ENCODERS[self.config.encoder](self.config.vae or None)
         for folder in filter(None, (self.config.vae, self.config.transformer)):
             read_config(Path(folder)), weight_files(Path(folder))
-        self.card = replace(self.card, weights=self._weights())
+        self.card = replace(self.card.of_preset(self.config.preset), weights=self._weights())
 
     def _weights(self) -> str:
         """Where the weights come from: tiny ones carry their provenance, under whatever path; else the name of the folder."""

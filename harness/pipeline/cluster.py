@@ -17,9 +17,11 @@ OBJECT_STORE_BYTES = 256 * 2**20
 # Ray's own numbers are infinite: an episode that kills whoever reads it would be tried for ever.
 TRIES_AFTER_DEATH = 2
 KNOCK_S = 10.0
+# Workers that were given no GPU see none; by itself Ray leaves them all, and branches would share one unaccounted.
+HIDE_GPUS = {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1"}
 ENVIRONMENT = {
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # under `uv run` Ray would rebuild the environment for every worker
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    **HIDE_GPUS,
     "RAY_task_oom_retries": str(TRIES_AFTER_DEATH),
     "RAY_BACKEND_LOG_LEVEL": "fatal",  # what its core reports also comes back as an exception
 }
@@ -66,7 +68,7 @@ def _connect(address: str | None) -> None:
     try:
         with _silent_stderr():
             if address:
-                ray.init(address=address, **quiet)
+                ray.init(address=address, runtime_env={"env_vars": HIDE_GPUS}, **quiet)
             else:
                 os.environ.setdefault("RAY_AUTH_MODE", "disabled")
                 ray.init(address="local", include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **quiet)

@@ -15,6 +15,7 @@ from harness.card import first_line
 from harness.manifest import write_json
 from harness.pipeline.plan import Plan
 from harness.pipeline.processes import note_process
+from harness.pipeline.room import lacking, machines
 from harness.pipeline.workbench import Workbench
 from harness.splits import Fold
 
@@ -103,10 +104,15 @@ def fit(plan: Plan, jobs: list[FitJob], tick: Callable[[FitJob], None]) -> dict[
 
     failed: dict[FitJob, str] = {}
     pending = {}
+    offered = machines()
     there, shared = float(ray.cluster_resources().get("CPU", 1.0)), ray.put(plan)
     for job in jobs:
         card = plan.make_branch(job.branch).card
         cpus = min(card.fit_cpus, there)
+        if card.fit_gpus and (missing := lacking(cpus, card.fit_gpus, offered)):  # Ray would wait for such a machine for ever
+            failed[job] = f"needs {missing}; name a cluster with --address"
+            tick(job)
+            continue
         remote = ray.remote(num_cpus=cpus, num_gpus=card.fit_gpus, max_retries=TRIES_AFTER_DEATH)(fit_branch)
         pending[remote.remote(shared, job)] = job
     while pending:

@@ -22,6 +22,7 @@ from harness.store.wants import Wants
 from harness.tables import TARGET_SCHEMA, targets_table, write_atomically
 from harness.window import make_samples
 
+ENCODER_GPUS = 0.25  # of a task that encodes latents, where there are GPUs: four tasks share one
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
@@ -214,7 +215,9 @@ def ingest(plan: Plan, refs: list[EpisodeRef], tick: Callable[[str], None]) -> l
 
     shared = ray.put(plan)  # once, and not with every read task
     results: dict[str, EpisodeRecord | Quarantined] = {}
-    options = {"max_retries": TRIES_AFTER_DEATH}
+    options: dict[str, Any] = {"max_retries": TRIES_AFTER_DEATH}
+    if plan.encoders and ray.cluster_resources().get("GPU"):
+        options["num_gpus"] = ENCODER_GPUS
     # Fewer read tasks than Ray's minimum would be split into many empty blocks.
     for row in ray.data.read_datasource(Episodes(), override_num_blocks=len(refs), ray_remote_args=options).iter_rows():
         if row["kind"] in _ENDS:

@@ -171,8 +171,8 @@ def test_a_cluster_shows_its_machines_and_what_it_can_hold(monkeypatch: pytest.M
         assert code == 0 and set(found) == {"cluster", "broken", "remarks"}
         (node,) = found["cluster"]["nodes"]
         assert node["cpus"] == 3 and node["gpus"] == 0 and node["memory_gib"] == 2.0 and node["host"]
-        code, found = told("--address", address, "-b", "world_model:jepa", "--preset", "real")
+        code, found = told("--address", address, "-b", "world_model:jepa")
         assert code == 0 and found["cluster"]["lacks"] == {"fit": "", "predict": ""}
         done = call("doctor", "--address", address, "-b", "world_model:cosmos", "--preset", "real")
-        assert done.code == 1 and "fit: not here: needs 8.2 GiB of memory" in done.out
-        assert "broken: world_model:cosmos: predict needs 8.2 GiB" in done.out
+        assert done.code == 1 and "fit: not here: needs 1 CPU(s) and 1 GPU(s) on one machine" in done.out
+        assert "broken: world_model:cosmos: predict needs 1 CPU(s) and 1 GPU(s)" in done.out
