@@ -12,8 +12,8 @@ from harness.decoder import PYAV
 from harness.episode import EpisodeRef
 from harness.errors import UnreadableEpisode
 
-# Raise it when a reader, the decoder or the layout of a part gives other numbers: everything is then stored anew.
-STORE_VERSION = 1
+# Raise it when a reader, the decoder or the layout of a part gives other numbers or refuses more: everything is then stored anew.
+STORE_VERSION = 2
 
 # Fields of the card that change what a reader gives. The others (titles, splits, action groups) only say how it is used.
 READING = ("format", "reference", "modalities", "ignore", "session_pattern", "xperience", "table")
