@@ -104,23 +104,23 @@ def run_arms(plan: Plan, arms: list[Arm], folder: Path) -> None:
     free = threading.Semaphore(max(1, int(ray.cluster_resources().get("CPU", 1.0))))
     threads = []
     shutil.rmtree(folder, ignore_errors=True)
-    for arm in [arm for arm in arms if arm.job is not None]:
-        free.acquire()
-        begun = threading.Event()
 
-        def work(arm: Arm = arm, begun: threading.Event = begun) -> None:
-            try:
-                _tune(shared, arm, folder, begun)
-            except Exception as error:  # a thread has nobody to raise to
-                faults.append(f"Ray Tune on {arm.name}: {type(error).__name__}: {first_line(error)}")
-            finally:
-                begun.set()
-                free.release()
+    def work(arm: Arm, begun: threading.Event) -> None:
+        try:
+            _tune(shared, arm, folder, begun)
+        except Exception as error:  # a thread has nobody to raise to
+            faults.append(f"Ray Tune on {arm.name}: {type(error).__name__}: {first_line(error)}")
+        finally:
+            begun.set()
+            free.release()
 
-        threads.append(threading.Thread(target=work, daemon=True))
-        threads[-1].start()
-        begun.wait()  # Ray Tune's registry is not made for two Tuners that start at once
-    try:
+    try:  # whatever stops the selection, Ctrl-C above all, mostly comes while an arm waits for its turn
+        for arm in [arm for arm in arms if arm.job is not None]:
+            free.acquire()
+            begun = threading.Event()
+            threads.append(threading.Thread(target=work, args=(arm, begun), daemon=True))
+            threads[-1].start()
+            begun.wait()  # Ray Tune's registry is not made for two Tuners that start at once
         for thread in threads:
             thread.join()
     except BaseException:
