@@ -60,10 +60,28 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def selected(data: Path, out: Path, *words: Any, arms: tuple[str, ...] = ARMS, cpus: int = 2) -> Done:
+@contextmanager
+def ray_of_two_machines() -> Iterator[None]:
+    """Two nodes of one CPU each, on this machine."""
+    import ray
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    cluster.add_node(num_cpus=1)
+    ray.init(address=cluster.address, log_to_driver=False)
+    try:
+        assert [node["Resources"]["CPU"] for node in ray.nodes()] == [1, 1]
+        yield
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+
+
+def selected(data: Path, out: Path, *words: Any, arms: tuple[str, ...] = ARMS, cpus: int | None = 2) -> Done:
+    """The selection on a Ray of so many CPUs; None = on two machines."""
     named = [word for name in arms for word in ("-b", name)]
     short = ["branch.mlp.epochs=3"] if "mlp" in arms else []
-    with ray_of(cpus):
+    with ray_of_two_machines() if cpus is None else ray_of(cpus):
         return call("select", data, "--episodes", 6, "--out", out, *named, *short, *WORDS, *words)
 
 
@@ -137,6 +155,15 @@ def test_any_number_of_cpus_gives_the_same_sheet(
     assert not (out / "trials" / "tune").exists() and not list((out / "trials" / "work").iterdir())
     for text in ("not estimable", "no winner", "Leave one episode out", TRAINED):
         assert text in done.out and text.replace("_", "\\_") in (out / "sheet.md").read_text()
+
+
+def test_two_machines_give_the_sheet_of_one(data: Path, tmp_path: Path, sheets: dict[int, dict[str, Any]]) -> None:
+    if not sheets:
+        assert selected(data, tmp_path / "one").code == 0
+        sheets[2] = comparable(sheet(tmp_path / "one"))
+    done = selected(data, tmp_path / "two", cpus=None)
+    assert done.code == 0, done.err
+    assert not differences(comparable(sheet(tmp_path / "two")), next(iter(sheets.values())))
 
 
 @pytest.mark.parametrize("how", ["throws", "dies"])
