@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from branches.policy.config import ACTOptions, PolicyOptions, SmolVLAOptions, parse_options
 from branches.policy.spaces import STATE
-from branches.policy.vlm import TINY, check_directory, check_modules, digest, episodes_of
+from branches.policy.vlm import TINY, check_directory, check_modules
 from branches.policy.windows import INSTRUCTION, choose_cameras, gather
 from harness.branch import Artifact, Branch, BranchCard, FitContext, FramesWant, Needs, Predictor, Route, TrainingSet
 from harness.errors import BadInput
+from harness.model_directory import digest, episodes_of
 from harness.model_plan import ModelPlan
 from harness.tasks.action_chunk import ActionChunk
 from harness.tasks.base import Task

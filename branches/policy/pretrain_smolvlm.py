@@ -27,11 +27,12 @@ from transformers import (
 )
 
 from branches.policy.training import deterministic, shuffled
-from branches.policy.vlm import PROVENANCE, TINY
+from branches.policy.vlm import TINY
 from branches.policy.windows import NO_INSTRUCTION
 from harness.dataset import open_dataset
 from harness.demo import write_demo
 from harness.episode import Episode, VideoFile
+from harness.model_directory import PROVENANCE
 from harness.timeline import frame_values
 from harness.video import decode
 

@@ -5,17 +5,17 @@ import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
-from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import Any
 
 from harness.card import first_line
 from harness.errors import BadInput
+from harness.model_directory import CONFIG, INDEX_SUFFIX, PROVENANCE, WEIGHTS, read_object, weight_files
 
 TINY = Path(__file__).parent / "tiny" / "smolvlm"
-PROVENANCE = "provenance.json"
-FILES = ("config.json", "tokenizer.json", "tokenizer_config.json")
+FILES = (CONFIG, "tokenizer.json", "tokenizer_config.json")
 PROCESSOR = ("processor_config.json", "preprocessor_config.json")
+EITHER = (PROCESSOR, (WEIGHTS, f"{WEIGHTS}{INDEX_SUFFIX}"))
 PUBLISHED: dict[str, Any] = {
     "model_type": "smolvlm",
     "architectures": ["SmolVLMForConditionalGeneration"],
@@ -37,42 +37,25 @@ PUBLISHED: dict[str, Any] = {
 
 def write_shape(folder: Path) -> None:
     """A directory with the published config and the tiny processor: enough to build the real shape without weights."""
-    shutil.copytree(TINY, folder, ignore=shutil.ignore_patterns("*.safetensors", "config.json", PROVENANCE))
-    (folder / "config.json").write_text(json.dumps(PUBLISHED))
-
-
-def episodes_of(folder: Path) -> tuple[str, ...]:
-    """Episodes that the directory's weights were trained on, where it says so."""
-    path = folder / PROVENANCE
-    return tuple(json.loads(path.read_text())["episodes"]) if path.is_file() else ()
-
-
-def digest(folder: Path) -> str:
-    """Of all weights of a directory: what was trained on them is worth nothing on others."""
-    found = sha256()
-    for path in sorted(folder.glob("*.safetensors")):
-        with path.open("rb") as file:
-            found.update(path.name.encode() + file_digest(file, "sha256").digest())
-    return found.hexdigest()[:16]
+    shutil.copytree(TINY, folder, ignore=shutil.ignore_patterns("*.safetensors", CONFIG, PROVENANCE))
+    (folder / CONFIG).write_text(json.dumps(PUBLISHED))
 
 
 def check_directory(folder: Path, branch: str) -> None:
     """Refuse a directory that is no SmolVLM, before anything is loaded.
 
     Raises:
-        BadInput: Says which file or which module is missing.
+        BadInput: Says which file is missing or broken, or what its config says instead.
     """
     ask = f"give a local copy of a SmolVLM with branch.{branch}.model=DIR"
     if not folder.is_dir():
         raise BadInput(f"branch.{branch}.model={folder}: no such directory; {ask}")
     lacking = [name for name in FILES if not (folder / name).is_file()]
-    if not any((folder / name).is_file() for name in PROCESSOR):
-        lacking.append(" or ".join(PROCESSOR))
-    if not any(folder.glob("*.safetensors")):
-        lacking.append("model.safetensors")
+    lacking += [" or ".join(group) for group in EITHER if not any((folder / name).is_file() for name in group)]
     if lacking:
         raise BadInput(f"branch.{branch}.model={folder}: lacks {', '.join(lacking)}; {ask}")
-    kind = json.loads((folder / "config.json").read_text()).get("model_type")
+    weight_files(folder)
+    kind = read_object(folder / CONFIG).get("model_type")
     if kind != "smolvlm":
         raise BadInput(f"branch.{branch}.model={folder}: config.json says model_type {kind!r}, not 'smolvlm'; {ask}")
 
@@ -106,10 +89,15 @@ def check_modules(folder: Path, branch: str) -> None:
     try:
         with quiet():
             AutoProcessor.from_pretrained(folder, local_files_only=True)
-            _, said = AutoModelForImageTextToText.from_pretrained(folder, local_files_only=True, output_loading_info=True)
-    except (OSError, ValueError, RuntimeError, ImportError, KeyError, SafetensorError) as error:
+            _, said = AutoModelForImageTextToText.from_pretrained(
+                folder,
+                local_files_only=True,
+                output_loading_info=True,
+                use_safetensors=True,
+                ignore_mismatched_sizes=True,  # or transformers gives up before it says which they are
+            )
+    except (OSError, ValueError, RuntimeError, ImportError, KeyError, TypeError, AttributeError, SafetensorError) as error:
         raise BadInput(f"{where}: cannot be loaded ({first_line(error)}); copy it again, or install what it names") from error
-    odd = {kind: sorted(map(str, said[kind])) for kind in ("missing_keys", "mismatched_keys") if said[kind]}
-    for kind, names in odd.items():
-        what = "does not have" if kind == "missing_keys" else "has in another shape"
-        raise BadInput(f"{where}: {what} {names[0]} (and {len(names) - 1} more); its modules are not those of its config")
+    for kind, what in (("missing_keys", "does not have"), ("mismatched_keys", "has in another shape")):
+        if names := sorted(str(key[0] if isinstance(key, tuple) else key) for key in said[kind]):
+            raise BadInput(f"{where}: {what} {names[0]} (and {len(names) - 1} more); its modules are not those of its config")

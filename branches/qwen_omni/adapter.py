@@ -9,11 +9,12 @@ from typing import Any, ClassVar
 import numpy as np
 
 from branches.qwen_omni.config import LoraOptions, OmniOptions, PromptOptions, parse_options
-from branches.qwen_omni.directory import TINY, check_directory, digest, episodes_of
+from branches.qwen_omni.directory import TINY, check_directory
 from branches.qwen_omni.gather import Taught, gather, has_sound, label_space
 from branches.qwen_omni.prompt import Field, field_name, fields_to_json
 from harness.branch import MAIN, Artifact, Branch, BranchCard, FitContext, FramesWant, Needs, Predictor, Route, TrainingSet
 from harness.errors import BadInput
+from harness.model_directory import digest, episodes_of
 from harness.model_plan import ModelPlan
 from harness.tasks.base import Task
 

@@ -187,6 +187,7 @@ def load(folder: Path, branch: str, dtype: str) -> Omni:
                 folder,
                 local_files_only=True,
                 output_loading_info=True,
+                use_safetensors=True,
                 ignore_mismatched_sizes=True,  # or transformers gives up before it says which they are
                 dtype=getattr(torch, dtype),
             )

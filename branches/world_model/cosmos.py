@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from branches.world_model import cosmos_vae
 from branches.world_model.cosmos_config import REAL_ENCODER, TINY_ENCODER, TINY_TRANSFORMER, parse_cosmos
 from branches.world_model.cosmos_windows import FutureWindows, gather, needs_of
-from branches.world_model.model_folder import PROVENANCE, content_hash, pretraining_episodes, read_config, weight_files
+from branches.world_model.model_folder import content_hash, read_config, weight_files
 from harness.branch import Artifact, Branch, BranchCard, FitContext, Needs, Predictor, Route, TrainingSet
 from harness.card import suggest
 from harness.errors import BadInput, WorkFailed
 from harness.leaderboard import TINY_WEIGHTS
+from harness.model_directory import PROVENANCE, episodes_of
 from harness.model_plan import ModelPlan
 from harness.tasks.base import Task
 from harness.tasks.future import FutureLatent, FutureVideo
@@ -124,7 +125,7 @@ class Cosmos(Branch):
                     done[key], parameters = folder, parameters + count
                 seen |= set(windows.episodes)
                 checked |= set(checks.episodes)
-        before = {*self.vae.pretrained_on, *pretraining_episodes(self.transformer_folder)}
+        before = {*self.vae.pretrained_on, *episodes_of(self.transformer_folder)}
         parts = {"weights": seen, "early_stopping": checked, "pretrained": before}
         fitted_on = {part: tuple(sorted(episodes)) for part, episodes in parts.items() if episodes}
         return Artifact(context.out, fitted_on, parameters=parameters, details=details)

@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from branches.world_model.cosmos_config import REAL_ENCODER, TINY_ENCODER, TINY_VAE, VAE_REAL
-from branches.world_model.model_folder import content_hash, empty_diffusers, load_diffusers, pretraining_episodes, read_config
+from branches.world_model.model_folder import content_hash, empty_diffusers, load_diffusers, read_config
 from harness.encoder import Encoder
 from harness.errors import BadInput
+from harness.model_directory import episodes_of
 
 if TYPE_CHECKING:  # torch and diffusers take seconds to import: the command line must not wait for them
     from torch import Tensor, nn
@@ -74,7 +75,7 @@ class CosmosVAE(Encoder):
     @cached_property
     def pretrained_on(self) -> tuple[str, ...]:  # type: ignore[override]
         """As its provenance says."""
-        return () if self.folder is None else pretraining_episodes(self.folder)
+        return () if self.folder is None else episodes_of(self.folder)
 
     @cached_property
     def module(self) -> "nn.Module":

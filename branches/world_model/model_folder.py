@@ -1,19 +1,18 @@
 """A model folder in the Hub's layout: what must lie in it is checked by name before anything is loaded."""
 
-import json
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.card import first_line
 from harness.errors import BadInput
+from harness.model_directory import CONFIG, read_object
+from harness.model_directory import weight_files as files_of
 
 if TYPE_CHECKING:
     from torch import nn
 
-CONFIG, WEIGHTS = "config.json", "diffusion_pytorch_model.safetensors"
-INDEX = f"{WEIGHTS}.index.json"
-PROVENANCE = "provenance.json"
+WEIGHTS = "diffusion_pytorch_model.safetensors"
 
 
 def load_diffusers(cls: Any, folder: Path) -> "nn.Module":
@@ -87,13 +86,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     """
     if not (folder / CONFIG).is_file():
         raise BadInput(f"{folder}: no {CONFIG}; give a model folder as diffusers saves it")
-    try:
-        body = json.loads((folder / CONFIG).read_text())
-    except ValueError as error:
-        raise BadInput(f"{folder / CONFIG}: not JSON ({first_line(error)})") from error
-    if not isinstance(body, dict):
-        raise BadInput(f"{folder / CONFIG}: not a JSON object")
-    return body
+    return read_object(folder / CONFIG)
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -102,15 +95,7 @@ def weight_files(folder: Path) -> list[Path]:
     Raises:
         BadInput: There are none, or one is missing.
     """
-    if (folder / WEIGHTS).is_file():
-        return [folder / WEIGHTS]
-    if not (folder / INDEX).is_file():
-        raise BadInput(f"{folder}: no {WEIGHTS}; give a model folder as diffusers saves it")
-    names = sorted(set(json.loads((folder / INDEX).read_text())["weight_map"].values()))
-    for name in names:
-        if not (folder / name).is_file():
-            raise BadInput(f"{folder}: no {name}, which {INDEX} names; complete the folder")
-    return [folder / name for name in names]
+    return files_of(folder, WEIGHTS)
 
 
 def content_hash(folder: Path) -> str:
@@ -121,12 +106,6 @@ def content_hash(folder: Path) -> str:
             while block := stream.read(2**24):
                 digest.update(block)
     return digest.hexdigest()
-
-
-def pretraining_episodes(folder: Path) -> tuple[str, ...]:
-    """Ids of the episodes that the weights have seen, where `provenance.json` says; empty for a folder from elsewhere."""
-    file = folder / PROVENANCE
-    return tuple(json.loads(file.read_text())["episodes"]) if file.is_file() else ()
 
 
 def _tensors(files: list[Path]) -> dict[str, tuple[str, tuple[int, ...]]]:

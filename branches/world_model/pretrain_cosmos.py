@@ -26,11 +26,11 @@ from branches.world_model.cosmos_flow import trainable
 from branches.world_model.cosmos_training import Trained, rate_at, train
 from branches.world_model.cosmos_vae import CosmosVAE, channels_first, channels_last, tiny
 from branches.world_model.cosmos_windows import FutureWindows
-from branches.world_model.model_folder import PROVENANCE
 from branches.world_model.vae_start import start_as_average
 from harness.dataset import open_dataset
 from harness.demo import write_demo
 from harness.episode import VideoFile
+from harness.model_directory import PROVENANCE
 from harness.row_file import RowFile
 from harness.video import decode
 

@@ -22,10 +22,11 @@ from torch import Tensor
 from torch.nn.functional import layer_norm
 from transformers import VJEPA2Config, VJEPA2Model, VJEPA2VideoProcessor
 
-from branches.world_model.vjepa2 import MEAN, PROVENANCE, SHAPES, STD, TINY, to_pixels
+from branches.world_model.vjepa2 import MEAN, SHAPES, STD, TINY, to_pixels
 from harness.dataset import open_dataset
 from harness.demo import write_demo
 from harness.episode import VideoFile
+from harness.model_directory import PROVENANCE
 from harness.video import decode
 
 SEED, EPISODES, SECONDS = 10_100, 12, 20.0

@@ -3,7 +3,6 @@
 Torch and transformers are imported by the first clip that is encoded: what it wants and gives is known without them.
 """
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,14 +17,14 @@ from numpy.typing import NDArray
 from harness.card import first_line
 from harness.encoder import Encoder
 from harness.errors import BadInput
+from harness.model_directory import CONFIG, WEIGHTS, episodes_of, read_object
 
 if TYPE_CHECKING:
     from torch import Tensor
     from transformers import VJEPA2Model
 
 TINY = Path(__file__).parent / "tiny" / "vjepa2"
-PROVENANCE = "provenance.json"
-FILES = ("config.json", "model.safetensors")
+FILES = (CONFIG, WEIGHTS)
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, as in the published preprocessor
 
 
@@ -160,25 +159,16 @@ def to_pixels(clips: NDArray[np.uint8]) -> "Tensor":
     return (pixels - mean) / std
 
 
-def episodes_of(folder: Path) -> tuple[str, ...]:
-    """Episodes that a directory's weights were trained on, where it says so."""
-    path = folder / PROVENANCE
-    return tuple(json.loads(path.read_text())["episodes"]) if path.is_file() else ()
-
-
 def check_directory(folder: Path, name: str) -> None:
     """Refuse a directory that is no V-JEPA 2 of the expected shape, before anything is loaded.
 
     Raises:
-        BadInput: Says which file is missing, or which number of its config is another one.
+        BadInput: Says which file is missing or broken, or which number of its config is another one.
     """
     lacking = [file for file in FILES if not (folder / file).is_file()]
     if lacking:
         raise BadInput(f"encoder {name}: {folder} lacks {', '.join(lacking)}; give a local copy of a V-JEPA 2 model")
-    try:
-        config = json.loads((folder / "config.json").read_text())
-    except ValueError as error:
-        raise BadInput(f"encoder {name}: {folder / 'config.json'} is not JSON ({first_line(error)}); copy it again") from error
+    config = read_object(folder / CONFIG)
     if config.get("model_type") != "vjepa2":
         raise BadInput(
             f"encoder {name}: {folder} holds model_type {config.get('model_type')!r}, not 'vjepa2'; give a V-JEPA 2 model"
@@ -200,13 +190,21 @@ def load_model(folder: Path, name: str) -> "VJEPA2Model":
     from safetensors import SafetensorError  # noqa: PLC0415
     from transformers import VJEPA2Model  # noqa: PLC0415
 
+    from branches.policy.vlm import quiet  # noqa: PLC0415
+
     try:
-        model, said = VJEPA2Model.from_pretrained(folder, local_files_only=True, output_loading_info=True)
-    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
+        with quiet():
+            model, said = VJEPA2Model.from_pretrained(
+                folder,
+                local_files_only=True,
+                output_loading_info=True,
+                use_safetensors=True,
+                ignore_mismatched_sizes=True,  # or transformers gives up before it says which they are
+            )
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, SafetensorError) as error:
         raise BadInput(f"encoder {name}: {folder} cannot be loaded ({first_line(error)}); copy it again") from error
     for kind, what in (("missing_keys", "lacks"), ("mismatched_keys", "has in another shape")):
-        names = sorted(map(str, said[kind]))
-        if names:
+        if names := sorted(str(key[0] if isinstance(key, tuple) else key) for key in said[kind]):
             raise BadInput(
                 f"encoder {name}: {folder} {what} {names[0]} (and {len(names) - 1} more): other modules than V-JEPA 2's"
             )

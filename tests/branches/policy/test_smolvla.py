@@ -15,9 +15,10 @@ from branches.policy.config import SmolVLAOptions
 from branches.policy.plan import SMOLVLA_HORIZON
 from branches.policy.smolvla import SmolVLANetwork
 from branches.policy.training import Batch, load_trained_state, trained_state
-from branches.policy.vlm import PROVENANCE, TINY
+from branches.policy.vlm import TINY
 from branches.policy.windows import NO_INSTRUCTION, texts_of
 from harness.errors import BadInput
+from harness.model_directory import PROVENANCE
 from harness.model_plan import measure
 from harness.name_patterns import name_patterns
 from harness.window import TrackWindow, View
@@ -136,6 +137,21 @@ def test_a_directory_that_lacks_a_file_is_refused(copy):
         SmolVLA({"model": str(copy / "none")})
 
 
+def test_weights_that_are_pickles_are_refused(copy):
+    """Safetensors beside them that hold something else make them no better."""
+    torch.save(load_file(copy / "model.safetensors"), copy / "pytorch_model.bin")
+    (copy / "model.safetensors").rename(copy / "adapter.safetensors")
+    with pytest.raises(BadInput, match=r"lacks model\.safetensors or model\.safetensors\.index\.json; give"):
+        SmolVLA({"model": str(copy)})
+
+
+@pytest.mark.parametrize(("file", "text"), [("config.json", "[]"), ("config.json", "{"), (PROVENANCE, "{}")])
+def test_a_broken_file_is_one_line_with_its_name(copy, file, text):
+    (copy / file).write_text(text)
+    with pytest.raises(BadInput, match=rf"{file}: no"):
+        SmolVLA({"model": str(copy)})
+
+
 def test_a_directory_of_another_model_is_refused(copy):
     config = json.loads((copy / "config.json").read_text())
     (copy / "config.json").write_text(json.dumps(config | {"model_type": "llama"}))
@@ -150,6 +166,10 @@ def test_weights_of_other_modules_are_refused(copy):
     state[name.replace("connector", "bridge")] = state.pop(name)
     save_file(state, file, metadata={"format": "pt"})
     with pytest.raises(BadInput, match=r"does not have \S*connector\S* \(and 0 more\)"):
+        SmolVLA({"model": str(copy)}).base()
+    state[name] = torch.zeros(3, 3)
+    save_file(state, file, metadata={"format": "pt"})
+    with pytest.raises(BadInput, match=rf"has in another shape {name} \(and 0 more\)"):
         SmolVLA({"model": str(copy)}).base()
     file.write_bytes(file.read_bytes()[:1000])
     with pytest.raises(BadInput, match="cannot be loaded"):

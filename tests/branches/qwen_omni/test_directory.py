@@ -11,11 +11,12 @@ from safetensors.torch import load_file, save_file
 from branches.qwen_omni.adapter import Lora, Prompt
 from branches.qwen_omni.config import PRESETS, LoraOptions
 from branches.qwen_omni.dialects import CHANGE, CHORE_NAMES, CONTACT, LEAVE, TAKE, USE
-from branches.qwen_omni.directory import PROVENANCE, TINY, episodes_of
+from branches.qwen_omni.directory import TINY
 from branches.qwen_omni.omni import load
 from branches.qwen_omni.training import add_lora, trainable_names
 from harness.demo.script import CHORES
 from harness.errors import BadInput
+from harness.model_directory import PROVENANCE, episodes_of
 from harness.model_plan import measure
 
 NAME = "qwen_omni:prompt"
@@ -48,7 +49,26 @@ def test_it_was_taught_no_label_of_the_demo():
 )
 def test_a_directory_that_lacks_a_file_is_refused_by_its_name(copy, lost):
     (copy / lost).unlink()
-    with pytest.raises(BadInput, match=lost.replace("model.safetensors", "safetensors")):
+    with pytest.raises(BadInput, match=lost):
+        Prompt({"model": str(copy)})
+
+
+def test_weights_that_are_pickles_are_refused(copy):
+    """Safetensors beside them that hold something else make them no better."""
+    weights = load_file(copy / "model.safetensors")
+    torch.save(weights, copy / "pytorch_model.bin")
+    save_file({"x": torch.zeros(1)}, copy / "adapter.safetensors")
+    (copy / "model.safetensors").unlink()
+    with pytest.raises(BadInput, match=r"lacks model\.safetensors or model\.safetensors\.index\.json; give"):
+        Prompt({"model": str(copy)})
+    with pytest.raises(BadInput, match="cannot be loaded"):
+        load(copy, NAME, "float32")
+
+
+@pytest.mark.parametrize(("file", "text"), [("config.json", "[]"), ("config.json", "{"), (PROVENANCE, "{}")])
+def test_a_broken_file_is_one_line_with_its_name(copy, file, text):
+    (copy / file).write_text(text)
+    with pytest.raises(BadInput, match=rf"{file}: no"):
         Prompt({"model": str(copy)})
 
 
@@ -69,7 +89,7 @@ def test_weights_with_other_names_or_shapes_are_refused_by_name(copy):
     with pytest.raises(BadInput, match=r"does not have .*q_proj"):
         load(copy, NAME, "float32")
     save_file(weights | {name: torch.zeros(3, 3)}, copy / "model.safetensors", {"format": "pt"})
-    with pytest.raises(BadInput, match=r"q_proj"):
+    with pytest.raises(BadInput, match=r"has in another shape .*q_proj"):
         load(copy, NAME, "float32")
     (copy / "model.safetensors").write_bytes(b"nothing")
     with pytest.raises(BadInput, match="cannot be loaded"):

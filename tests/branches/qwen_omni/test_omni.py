@@ -12,13 +12,14 @@ from safetensors.torch import load_file
 from branches.qwen_omni.adapter import Blind, Lora, OmniBranch, Prompt
 from branches.qwen_omni.clips import Clips
 from branches.qwen_omni.config import LoraOptions
-from branches.qwen_omni.directory import TINY, episodes_of
+from branches.qwen_omni.directory import TINY
 from branches.qwen_omni.omni import IGNORED, Omni, load
 from branches.qwen_omni.predictor import OmniPredictor, Said, as_predictions
 from branches.qwen_omni.prompt import Field, answer_text, parse
 from branches.qwen_omni.training import add_lora, trainable_names
 from harness.answers import Predictions, Status
 from harness.errors import BadInput
+from harness.model_directory import episodes_of
 from harness.tasks import get_task
 
 FAST = {"epochs": 1, "batch_size": 4}

@@ -6,8 +6,9 @@ import shutil
 import numpy as np
 import pytest
 
-from branches.world_model.vjepa2 import FILES, PROVENANCE, SHAPES, TINY, VJEPA2Encoder, large, tiny
+from branches.world_model.vjepa2 import FILES, SHAPES, TINY, VJEPA2Encoder, large, tiny
 from harness.errors import BadInput
+from harness.model_directory import PROVENANCE
 
 
 @pytest.fixture(scope="module")
@@ -72,8 +73,20 @@ def test_other_modules_are_refused_by_name(tmp_path):
     weights = load_file(folder / "model.safetensors")
     weights["encoder.blocks.0.norm1.weight"] = weights.pop("encoder.layer.0.norm1.weight")
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(BadInput, match=r"encoder\.layer\.0\.norm1\.weight"):
+    with pytest.raises(BadInput, match=r"lacks encoder\.layer\.0\.norm1\.weight"):
         tiny(str(folder)).encode(clips(1))
+    weights["encoder.layer.0.norm1.weight"] = weights.pop("encoder.blocks.0.norm1.weight")[:3].clone()
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(BadInput, match=r"has in another shape encoder\.layer\.0\.norm1\.weight \(and 0 more\)"):
+        tiny(str(folder)).encode(clips(1))
+
+
+@pytest.mark.parametrize(("file", "text"), [("config.json", "[]"), ("config.json", "{"), (PROVENANCE, "{}")])
+def test_a_broken_file_is_one_line_with_its_name(tmp_path, file, text):
+    folder = shutil.copytree(TINY, tmp_path / "model")
+    (folder / file).write_text(text)
+    with pytest.raises(BadInput, match=rf"{file}: no"):
+        _ = tiny(str(folder)).fingerprint
 
 
 @pytest.mark.parametrize(("key", "value"), [("model_type", "llama"), ("hidden_size", 128), ("crop_size", 32)])
