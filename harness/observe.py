@@ -80,7 +80,7 @@ class Observer:
         last = starts + self.spec.length - 1
         tracks: dict[str, TrackWindow] = {}
         for track in episode.tracks.values():
-            steps = _steps_shown(track.name, needs)
+            steps = steps_shown(track.name, needs)
             if steps and allowed.allows(track.sources or (track.name,)):
                 tracks[track.name] = observe_track(track, episode.timeline, last, self.spec, min(steps, self.spec.observed))
         features = self._features(episode, allowed, starts) if needs.features else None
@@ -120,7 +120,7 @@ class Observer:
         return self._cache[key]
 
 
-def _steps_shown(track: str, needs: Needs) -> int:
+def steps_shown(track: str, needs: Needs) -> int:
     """How many last reference samples of a track a branch asked for: 0 = none, at most all that a view observes."""
     if any(fnmatchcase(track, pattern) for pattern in needs.tracks):
         return 1 if track.startswith("latents/") else sys.maxsize  # a latent is of a whole clip: only that of t0 is shown

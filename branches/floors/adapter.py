@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from branches.floors.config import FloorConfig
 from harness.answers import Predictions, Status, all_ok
 from harness.branch import Artifact, Branch, BranchCard, FitContext, Needs, Predictor, Route, TrainingSet
+from harness.observe import steps_shown
 from harness.reference import TrainStatistics, chance, majority, prior
 from harness.tasks.base import Task
 from harness.window import ObservedBatch
@@ -140,6 +141,11 @@ class ConstantVelocity(_Extrapolation):
     """Goes on with the velocity of the last observed steps."""
 
     card = BranchCard("constant_velocity", "floor", "last velocity, continued")
+
+    def route(self, task: Task) -> Route | None:
+        """Not where one past step is all that is shown: without a velocity it would be `persistence` under another name."""
+        needs = self.needs(task)
+        return super().route(task) if any(steps_shown(track, needs) > 1 for track in needs.tracks) else None
 
     def extrapolate(self, values: NDArray, valid: NDArray[np.bool_], horizon: int) -> NDArray:
         last, velocity, age = _last_two(values, valid, self.config.velocity_steps)
