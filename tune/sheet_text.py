@@ -108,6 +108,7 @@ def _costs(sheet: dict[str, Any]) -> Section:
     frames = sum(n for videos in sheet["decoded_frames"].values() for n in videos.values())
     lines = (
         f"frames decoded for all arms together: {frames} by the one ingest, {sheet['decoded_again']} after it",
+        "peak GiB: of a process while it fitted or predicted with the arm; what other work had left in it counts",
         "processes: how many held the branch, and so imported its libraries; in brackets those of leave-one-episode-out",
     )
     return Section("Cost", lines, ("arm", "fit s", "predict s", "peak GiB", "parameters", "processes"), rows)

@@ -1,7 +1,6 @@
 """Fit: one branch on one fold with one seed, in a Ray task; a training loop inside it runs under Ray Train."""
 
 import json
-import resource
 import shutil
 import time
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from uuid import uuid4
 from harness.branch import Artifact, FitContext
 from harness.card import first_line
 from harness.manifest import write_json
+from harness.pipeline.memory import peak_gib, reset_peak
 from harness.pipeline.plan import Plan
 from harness.pipeline.processes import note_process
 from harness.pipeline.room import lacking, machines
@@ -70,6 +70,7 @@ def fit_branch(plan: Plan, job: FitJob, bench: Workbench | None = None) -> float
     """
     bench = bench or Workbench(plan)
     began = time.monotonic()
+    reset_peak()
     note_process(plan.home, job.branch, "fit")
     fold: Fold = plan.split.folds[job.fold]
     branch = plan.make_branch(job.branch)
@@ -83,9 +84,8 @@ def fit_branch(plan: Plan, job: FitJob, bench: Workbench | None = None) -> float
     context = FitContext(tasks, job.seed, out, plan.config.threads, plan.block_widths)
     artifact: Artifact = branch.fit(train, validation, context)
     seconds = time.monotonic() - began
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     write_json(out / INPUT, fit_input(plan, job, bench))
-    write_json(out / "cost.json", {"train_s": round(seconds, 3), "peak_gib": round(peak, 3)})
+    write_json(out / "cost.json", {"train_s": round(seconds, 3), "peak_gib": round(peak_gib(), 3)})
     artifact.save()
     out.rename(final)
     return seconds

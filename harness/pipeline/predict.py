@@ -1,7 +1,6 @@
 """Predict: blocks of references go to a pool of actors that hold the fitted branches; each block becomes one bundle part."""
 
 import json
-import resource
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ from harness.branch import Artifact, Branch, Predictor
 from harness.bundle import COST
 from harness.card import first_line
 from harness.pipeline.fit import FitJob, artifact_folder
+from harness.pipeline.memory import peak_gib, reset_peak
 from harness.pipeline.plan import Plan
 from harness.pipeline.processes import note_process
 from harness.pipeline.workbench import Workbench
@@ -77,6 +77,7 @@ class Actor:
             What it cost.
         """
         began = time.monotonic()
+        reset_peak()
         fold = self.plan.split.folds[block.fold]
         tables = []
         for task_id in self.plan.tasks:
@@ -90,8 +91,7 @@ class Actor:
             rows = self._privileged(task, samples, block) if block.branch in PRIVILEGED else self._answer(task, samples, block)
             if rows is not None:
                 tables.append(predictions_table(task_id, samples, rows, block.fold, block.seed, 0))
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-        cost = {"rows": sum(t.num_rows for t in tables), "seconds": time.monotonic() - began, "peak_gib": peak}
+        cost = {"rows": sum(t.num_rows for t in tables), "seconds": time.monotonic() - began, "peak_gib": peak_gib()}
         # A block without rows is written too: its part says that it is done.
         write_atomically(tables or [PREDICTION_SCHEMA.empty_table()], block.part(self.plan), {COST: json.dumps(cost).encode()})
         return cost
