@@ -93,7 +93,7 @@ def train(
         for step, index in enumerate(shuffled(len(windows), options.batch_size, options.steps, seed), 1):
             policy.module.train()
             optimiser.zero_grad(set_to_none=True)
-            with _memory(options):
+            with within_memory(f"batch_size={options.batch_size}, image_size={options.image_size}"):
                 loss = policy.loss(to_batch(windows.read(index), scales, device), draw)
                 loss.backward()
             torch.nn.utils.clip_grad_norm_(policy.module.parameters(), options.gradient_norm)
@@ -177,14 +177,13 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 @contextmanager
-def _memory(options: PolicyOptions) -> Iterator[None]:
-    """A training step that memory does not do for, in one line."""
+def within_memory(sizes: str) -> Iterator[None]:
+    """Training that memory does not do for ends with a `WorkFailed` of one line, which says what to make smaller."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-        sizes = f"batch_size={options.batch_size}, image_size={options.image_size}"
         raise WorkFailed(f"out of memory in a training step at {sizes}; give a smaller one, or a larger machine") from error
 
 

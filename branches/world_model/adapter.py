@@ -73,6 +73,7 @@ class JEPA(Branch):
 
         Raises:
             BadInput: No training window has a past latent and something to learn.
+            WorkFailed: Memory did not do.
         """
         goals: dict[str, Goal] = {}
         for task in context.tasks:
@@ -103,7 +104,7 @@ class JEPA(Branch):
         import torch  # noqa: PLC0415
         from safetensors.torch import save_file  # noqa: PLC0415
 
-        from branches.policy.training import deterministic  # noqa: PLC0415
+        from branches.policy.training import deterministic, within_memory  # noqa: PLC0415
         from branches.world_model.predictor import Network, Scales  # noqa: PLC0415
         from branches.world_model.predictor import train as fit_network  # noqa: PLC0415
 
@@ -117,10 +118,11 @@ class JEPA(Branch):
             checks = gather(validation, goal, needs, self.config.motion_steps, Path(scratch) / "validation", rows)
             scales = Scales.of(rows, self.encoder.shape[0])
             answer = None if goal.is_latent else rows.files["answers"].width
-            with deterministic(context.threads, context.seed):
-                network = Network(self.config, self.encoder.shape, (self.config.motion_steps, rows.motion_width), answer)
-            network.to("cuda" if torch.cuda.is_available() else "cpu")
-            trained = fit_network(network, rows, checks, scales, self.config, context.seed, context.threads)
+            with within_memory(f"batch_size={self.config.batch_size}, width={self.config.width}"):
+                with deterministic(context.threads, context.seed):
+                    network = Network(self.config, self.encoder.shape, (self.config.motion_steps, rows.motion_width), answer)
+                network.to("cuda" if torch.cuda.is_available() else "cpu")
+                trained = fit_network(network, rows, checks, scales, self.config, context.seed, context.threads)
         folder = context.out / name
         folder.mkdir()
         save_file(
@@ -161,20 +163,20 @@ class JEPAPredictor(Predictor):
         self.width = int(np.prod(branch.encoder.shape))
 
     def predict(self, batch: ObservedBatch) -> Predictions:
-        """The next latent, its direction from the mean (retrieval), or the joints to come."""
+        """The next latent, its direction from the mean (retrieval), or the joints to come; `oom` where memory did not do."""
         if batch.role == "key":
             past, there = past_latent(batch.views[0], self.branch.track, self.width)
             return _rows(past - self._load(LATENT).scales.mean, there)
         name = HANDS if batch.task.startswith(HandTrajectoryForecast.name) else LATENT
         loaded = self._load(name)
         past, there = past_latent(batch.views[0], self.branch.track, self.width)
-        difference = loaded.differences(batch, past)
+        difference, oom = loaded.differences(batch, past)
         if name == HANDS:
             held, known = hold_last(*_HANDS.history(batch.views[0]))
             steps = difference.shape[1] // held.shape[1]
-            return _rows(np.tile(held, (1, steps)) + difference, there & known.any(axis=1))
+            return _rows(np.tile(held, (1, steps)) + difference, there & known.any(axis=1), oom)
         forecast = newest(past, self.branch.encoder.shape[0]) + difference
-        return _rows(forecast - loaded.scales.mean if batch.role == "query" else forecast, there)
+        return _rows(forecast - loaded.scales.mean if batch.role == "query" else forecast, there, oom)
 
     def embed(self, batch: ObservedBatch) -> NDArray[np.float32]:
         """(B, views * times * channels) past latents, averaged over space; NaN where there is none."""
@@ -205,6 +207,7 @@ class _Loaded:
         from branches.world_model.predictor import Network, Scales  # noqa: PLC0415
 
         body = json.loads((folder / "predictor.json").read_text())
+        self.answer = body["answer"] or int(np.prod(branch.encoder.shape))
         self.motion, self.width, self.steps = body["motion"], int(body["motion_width"]), branch.config.motion_steps
         with np.load(folder / "scales.npz", allow_pickle=False) as arrays:
             self.scales = Scales(arrays["mean"], float(arrays["change"]), arrays["motion"], float(arrays["answer"]))
@@ -212,20 +215,30 @@ class _Loaded:
         self.network.load_state_dict(load_file(folder / "predictor.safetensors"))
         self.network.eval().to("cuda" if torch.cuda.is_available() else "cpu")
 
-    def differences(self, batch: ObservedBatch, past: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(B, A) forecast differences; row by row, so that no row depends on its batch."""
+    def differences(self, batch: ObservedBatch, past: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """(B, A) forecast differences and (B,) True where memory did not do; row by row, so that no row depends on its batch."""
         import torch  # noqa: PLC0415
+
+        from branches.policy.training import is_out_of_memory  # noqa: PLC0415
 
         device = next(self.network.parameters()).device
         motion, measured = fit_width(*past_motion(batch.views[0], self.motion, self.steps), self.width)
         flat = [column.reshape(len(past), -1) for column in (motion, measured)]
-        inputs = self.scales.inputs(past, flat[0], flat[1], self.network.times, device)
+        inputs = self.scales.inputs(past, flat[0], flat[1], self.network.times, torch.device("cpu"))
+        found, oom = np.zeros((len(past), self.answer), np.float32), np.zeros(len(past), bool)
         with single_threaded():
-            found = [self.network(*(column[i : i + 1] for column in inputs)) for i in range(len(past))]
-        return np.asarray(torch.cat(found).cpu().numpy() * np.float32(self.scales.answer), np.float32)
+            for i in range(len(past)):
+                try:
+                    found[i] = self.network(*(column[i : i + 1].to(device) for column in inputs))[0].cpu().numpy()
+                except (RuntimeError, MemoryError) as error:
+                    if not is_out_of_memory(error):
+                        raise
+                    oom[i] = True
+        return found * np.float32(self.scales.answer), oom
 
 
-def _rows(values: NDArray, ok: NDArray[np.bool_]) -> Predictions:
-    """Answers of the rows that have what they need; the others are `unsupported`."""
-    status = np.where(ok, all_ok(len(ok)), Status.UNSUPPORTED.value)
+def _rows(values: NDArray, there: NDArray[np.bool_], oom: NDArray[np.bool_] | None = None) -> Predictions:
+    """Answers of the rows that have what they need; the others are `unsupported`, or `oom` where memory did not do."""
+    ok = there if oom is None else there & ~oom
+    status = np.where(ok, all_ok(len(ok)), np.where(there, Status.OOM.value, Status.UNSUPPORTED.value))
     return Predictions(status, values=np.where(ok[:, None], values, np.nan).astype(np.float32))

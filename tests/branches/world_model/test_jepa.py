@@ -4,11 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from jepa_world import batch_of, episode, fitted, tasks_of
 
 from branches.world_model.adapter import JEPA
+from branches.world_model.predictor import Network
 from harness.answers import Status
-from harness.errors import BadInput
+from harness.errors import BadInput, WorkFailed
 from harness.metrics.base import MetricContext
 from harness.metrics.latent_error import LatentError
 from harness.model_plan import measure
@@ -168,6 +170,32 @@ def test_the_embedding_is_the_pooled_latent_of_the_past(branch, world):
     there = past.valid[:, -1]
     np.testing.assert_allclose(found[there], past.values[there, -1].mean(axis=(2, 3)).reshape(there.sum(), -1), atol=1e-5)
     assert np.isnan(found[~there]).all()
+
+
+@pytest.mark.parametrize("number", [0, 2])
+def test_a_row_that_memory_does_not_do_for_is_one_row(branch, world, number):
+    artifact, whole, one = world
+    predictor, task = branch.predictor(artifact), tasks_of(branch)[number]
+    batch = batch_of(branch, one, task, rows=[8, 9, 10])[1]
+    sizes = iter((0, 1 << 50))
+
+    def eat(module, inputs):
+        torch.empty(next(sizes, 0))
+
+    predictor._load("hands" if number else "latent").network.register_forward_pre_hook(eat)
+    rows = predictor.predict(batch)
+    assert rows.status.tolist() == ["ok", Status.OOM.value, "ok"] and np.isnan(rows.values[1]).all()
+    np.testing.assert_array_equal(rows.values[[0, 2]], whole.predict(batch).values[[0, 2]])
+
+
+def test_a_training_that_memory_does_not_do_for_says_what_to_lower(tmp_path, monkeypatch):
+    class Hungry(Network):
+        def forward(self, past, motion, measured):
+            return torch.empty(1 << 50)
+
+    monkeypatch.setattr("branches.world_model.predictor.Network", Hungry)
+    with pytest.raises(WorkFailed, match=r"out of memory .* batch_size=\d+, width=32; give a smaller one, or a larger machine"):
+        fitted(JEPA(QUICK), [episode(0)], [episode(1)], tmp_path / "out")
 
 
 def test_no_window_to_learn_from_is_said(branch, tmp_path):
