@@ -12,6 +12,7 @@ PyAV brings its own FFmpeg and decodes unless torchcodec is asked for; see `harn
 is always read with PyAV.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ from harness.video_torchcodec import RUN_UP, Promised, frames_of
 STEPS_BACK = (0.0, 1.0, 10.0, 1e6)
 
 CHUNK_BYTES = 8 * 2**20
+_DECODED: Counter[str] = Counter()
 
 
 @dataclass(frozen=True)
@@ -160,6 +162,7 @@ def decode(
         frames = _buffers(chunk, sizes)
         filled = 0
         for seconds, frame in pictures:
+            _DECODED["frames"] += 1
             times[filled] = seconds
             for out, scaler, size in zip(frames, scalers, sizes, strict=True):
                 out[filled] = _resized(frame, scaler, size, video.path)
@@ -169,6 +172,11 @@ def decode(
                 times, frames, filled = np.empty(chunk), _buffers(chunk, sizes), 0
         if filled:
             yield times[:filled], tuple(array[:filled] for array in frames)
+
+
+def frames_decoded() -> int:
+    """Frames that `decode` has decoded in this process so far."""
+    return _DECODED["frames"]
 
 
 def decode_audio(path: str, rate: int = 16_000, stream: int = 0) -> NDArray[np.float32]:

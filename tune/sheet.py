@@ -39,6 +39,7 @@ def build_sheet(
     """
     board = outcome.leaderboard
     manifest = json.loads((out / "manifest.json").read_text())
+    apart = json.loads((out / LEFT_OUT / "manifest.json").read_text()) if loo else {"processes": {}, "decoded_frames": {}}
     branches = list(manifest["branches"])
     return {
         "schema": SCHEMA,
@@ -54,9 +55,9 @@ def build_sheet(
         "failures": _failures(arms, outcome, loo),
         "leave_one_episode_out": _left_out(loo) if loo else [],
         "processes": manifest["processes"],
-        "processes_leave_one_out": json.loads((out / LEFT_OUT / "manifest.json").read_text())["processes"] if loo else {},
+        "processes_leave_one_out": apart["processes"],
         "decoded_frames": manifest["decoded_frames"],
-        "decoded_again": _decoded_again(out),
+        "decoded_again": _decoded_again(manifest, apart),
     }
 
 
@@ -164,8 +165,8 @@ def _left_out(loo: Outcome) -> list[dict[str, Any]]:
     ]
 
 
-def _decoded_again(out: Path) -> int:
-    """Frames that anything after the one ingest decoded; 0 where everything came from the store."""
-    path = out / LEFT_OUT / "manifest.json"
-    counts = json.loads(path.read_text())["decoded_frames"] if path.is_file() else {}
-    return sum(frames for videos in counts.values() for frames in videos.values())
+def _decoded_again(manifest: dict[str, Any], apart: dict[str, Any]) -> int:
+    """Frames that anything after the one ingest decoded: fits, trials and predictions, and the ingest of the second run."""
+    worked: list[int] = [held["decoded_frames"] for one in (manifest, apart) for held in one["processes"].values()]
+    ingested: list[int] = [frames for videos in apart["decoded_frames"].values() for frames in videos.values()]
+    return sum(worked) + sum(ingested)

@@ -107,9 +107,11 @@ def _costs(sheet: dict[str, Any]) -> Section:
     )
     frames = sum(n for videos in sheet["decoded_frames"].values() for n in videos.values())
     lines = (
-        f"frames decoded for all arms together: {frames} by the one ingest, {sheet['decoded_again']} after it",
+        f"frames decoded for all arms together: {frames} by the one ingest, {sheet['decoded_again']} after it (in fits, trials, "
+        "predictions and for leave-one-episode-out)",
         "peak GiB: of a process while it fitted or predicted with the arm; what other work had left in it counts",
-        "processes: how many held the branch, and so imported its libraries; in brackets those of leave-one-episode-out",
+        "processes: how many fitted or predicted with the branch, and so imported its libraries; in brackets those of "
+        "leave-one-episode-out; encoders of latents are imported by ingest besides",
     )
     return Section("Cost", lines, ("arm", "fit s", "predict s", "peak GiB", "parameters", "processes"), rows)
 

@@ -18,6 +18,7 @@ from harness.pipeline.processes import note_process
 from harness.pipeline.room import lacking, machines
 from harness.pipeline.workbench import Workbench
 from harness.splits import Fold
+from harness.video import frames_decoded
 
 INPUT = "input.json"
 
@@ -69,7 +70,7 @@ def fit_branch(plan: Plan, job: FitJob, bench: Workbench | None = None) -> float
         Wall seconds.
     """
     bench = bench or Workbench(plan)
-    began = time.monotonic()
+    began, decoded = time.monotonic(), frames_decoded()
     reset_peak()
     note_process(plan.home, job.branch, "fit")
     fold: Fold = plan.split.folds[job.fold]
@@ -84,6 +85,7 @@ def fit_branch(plan: Plan, job: FitJob, bench: Workbench | None = None) -> float
     context = FitContext(tasks, job.seed, out, plan.config.threads, plan.block_widths)
     artifact: Artifact = branch.fit(train, validation, context)
     seconds = time.monotonic() - began
+    note_process(plan.home, job.branch, "fit", frames_decoded() - decoded)
     write_json(out / INPUT, fit_input(plan, job, bench))
     write_json(out / "cost.json", {"train_s": round(seconds, 3), "peak_gib": round(peak_gib(), 3)})
     artifact.save()

@@ -24,6 +24,7 @@ from harness.record import file_stem
 from harness.reference import PRIVILEGED, copy_current, oracle
 from harness.tables import PREDICTION_SCHEMA, by_task, predictions_table, read_targets, write_atomically
 from harness.tasks.base import Task
+from harness.video import frames_decoded
 from harness.window import Samples, row_seeds
 
 _ROLES: tuple[Literal["query", "key"], ...] = ("query", "key")
@@ -76,7 +77,7 @@ class Actor:
         Returns:
             What it cost.
         """
-        began = time.monotonic()
+        began, decoded = time.monotonic(), frames_decoded()
         reset_peak()
         fold = self.plan.split.folds[block.fold]
         tables = []
@@ -92,6 +93,8 @@ class Actor:
             if rows is not None:
                 tables.append(predictions_table(task_id, samples, rows, block.fold, block.seed, 0))
         cost = {"rows": sum(t.num_rows for t in tables), "seconds": time.monotonic() - began, "peak_gib": peak_gib()}
+        if frames := frames_decoded() - decoded:
+            note_process(self.plan.home, block.branch, "predict", frames)
         # A block without rows is written too: its part says that it is done.
         write_atomically(tables or [PREDICTION_SCHEMA.empty_table()], block.part(self.plan), {COST: json.dumps(cost).encode()})
         return cost

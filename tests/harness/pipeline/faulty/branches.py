@@ -11,8 +11,10 @@ from typing import Any
 from branches.floors.adapter import Prior
 from harness.answers import Predictions
 from harness.branch import Artifact, Branch, BranchCard, FitContext, Predictor, TrainingSet
+from harness.episode import VideoFile
 from harness.reference import TrainStatistics
 from harness.tasks.base import Task
+from harness.video import decode
 from harness.window import ObservedBatch
 
 
@@ -90,6 +92,22 @@ class Trained(Prior):
             os.kill(os.getpid(), signal.SIGKILL)
         loss = abs(self.config.rate - 0.5) + 1 / self.config.steps
         return replace(super().fit(train, validation, context), details={"task": {"validation_loss": loss}})
+
+
+class Decodes(Prior):
+    """Decodes `$FAULTY_VIDEO` for itself when it fits and when it is loaded, though all that it may see is in the store."""
+
+    card = BranchCard("faulty.branches:Decodes", "floor", "decodes video")
+
+    def fit(self, train: TrainingSet, validation: TrainingSet, context: FitContext) -> Artifact:
+        for _ in decode(VideoFile(os.environ["FAULTY_VIDEO"]), [(16, 16)]):
+            pass
+        return super().fit(train, validation, context)
+
+    def predictor(self, artifact: Artifact) -> Predictor:
+        for _ in decode(VideoFile(os.environ["FAULTY_VIDEO"]), [(16, 16)]):
+            pass
+        return super().predictor(artifact)
 
 
 class NeedsGPU(Prior):
