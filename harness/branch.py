@@ -164,7 +164,7 @@ class Artifact:
         fitted_on: Fitted part (`scaler`, `vocabulary`, `weights`, ...) -> episode ids it has seen.
         classes: Task -> the classes its codes and probabilities are over.
         parameters: Number of fitted numbers, where it means something.
-        details: What a reader may want to know (penalties, epochs); JSON values.
+        details: What a reader may want to know (penalties, epochs); JSON values. `notes` (task -> line) stand beside its numbers.
     """
 
     folder: Path

@@ -187,8 +187,13 @@ class _Tasked:
             "seen_value": seen,
             "unseen_value": unseen,
             "cost": _cost(bundles),
-            "detail": self._detail(total, states, episodes, cell) if len(states) else {},
+            "detail": (self._detail(total, states, episodes, cell) if len(states) else {}) | self._notes(bundles),
         }
+
+    def _notes(self, bundles: list[Bundle]) -> dict[str, Any]:
+        """What the fits have to say of this task, e.g. what a forecast is conditioned on: it may differ by fold."""
+        notes = {str(note) for bundle in bundles if (note := bundle.details.get("notes", {}).get(self.task.id))}
+        return {"notes": sorted(notes)} if notes else {}
 
     def _strata(self, cell: Cell) -> tuple[float | None, float | None]:
         """Value on rows with a label that train has, and on rows without; train differs by fold, so the mean over folds."""

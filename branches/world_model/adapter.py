@@ -27,6 +27,7 @@ from harness.tasks.horizon import hold_last
 from harness.window import ObservedBatch
 
 LATENT, HANDS = "latent", "hands"
+CONDITIONED = {"hands": "past hands", "actions": "recorded actions", "none": "no motion"}
 
 
 class JEPA(Branch):
@@ -77,7 +78,7 @@ class JEPA(Branch):
         """
         goals: dict[str, Goal] = {}
         for task in context.tasks:
-            goals.setdefault(HANDS if isinstance(task, HandTrajectoryForecast) else LATENT, self._goal(task))
+            goals.setdefault(_goal_name(task), self._goal(task))
         for task in context.tasks:
             if isinstance(task, FutureLatent):  # the same latents, and every window has them
                 goals[LATENT] = self._goal(task)
@@ -90,6 +91,8 @@ class JEPA(Branch):
             seen["scales"] |= trained_on
             seen["weights"] |= trained_on
             seen["early_stopping"] |= checked
+        given = {task.id: details[_goal_name(task)]["conditioned_on"] for task in context.tasks}
+        details["notes"] = {task: f"conditioned on {CONDITIONED[motion]}" for task, motion in given.items()}
         fitted_on = {part: tuple(sorted(episodes)) for part, episodes in seen.items() if episodes}
         if self.encoder.pretrained_on:
             fitted_on["pretrained"] = tuple(sorted(self.encoder.pretrained_on))
@@ -146,6 +149,10 @@ class JEPA(Branch):
         from branches.world_model.plan import jepa_plan  # noqa: PLC0415
 
         return jepa_plan(self)
+
+
+def _goal_name(task: Task) -> str:
+    return HANDS if isinstance(task, HandTrajectoryForecast) else LATENT
 
 
 class JEPAPredictor(Predictor):

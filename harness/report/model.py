@@ -74,6 +74,7 @@ def _cells(row: dict[str, Any], evidence: str) -> tuple[str, ...]:
     if detail.get("mae_mean") is not None:
         ends = "" if detail["mae_ci_low"] is None else f" [{number(detail['mae_ci_low'])}, {number(detail['mae_ci_high'])}]"
         notes.append(f"mae {number(detail['mae_mean'])}{ends}")
+    notes += detail.get("notes", [])
     notes += [f"{n} {status}" for status, n in row["failures"].items()]
     coverage = "" if row["coverage"] is None else f"{100 * row['coverage']:.0f} %"
     return (

@@ -224,6 +224,18 @@ def test_evidence_is_as_weak_as_its_weakest_part(held: Held) -> None:
     assert evidence_grade(simulated=False, limited=False, split=held.split) == "held_out"
 
 
+def test_what_a_fit_has_to_say_of_a_task_stands_in_its_row(held: Held, tmp_path: Path) -> None:
+    said = {"notes": {TASK.id: "conditioned on past hands", "next_action": "nothing"}}
+    noted, other = bundle(held, tmp_path / "m", PERFECT, details=said), bundle(held, tmp_path / "n", PERFECT, branch="other")
+    board = build(evaluate(held, [noted, other]), "held_out")
+    assert {row["branch"]: row["detail"].get("notes") for row in board["rows"]} == {
+        "model": ["conditioned on past hands"],
+        "other": None,
+    }
+    notes = {row[0]: row[-1] for table in tables(board) for row in table.rows}
+    assert notes == {"model": "conditioned on past hands", "other": ""}
+
+
 def test_tiny_weights_cap_the_evidence_of_their_own_rows(held: Held, tmp_path: Path) -> None:
     tiny = bundle(held, tmp_path / "m", PERFECT, card={"weights": "tiny-pretrained"})
     other = bundle(held, tmp_path / "n", PERFECT, branch="other")

@@ -136,6 +136,8 @@ def test_it_is_conditioned_on_hands_else_commands_else_nothing(branch, tmp_path,
     task = tasks_of(quick)[0]
     artifact = fitted(quick, [episode(0, **traits)], [], tmp_path / "out", (task,))
     assert artifact.details["latent"]["conditioned_on"] == said
+    words = {"hands": "past hands", "actions": "recorded actions", "none": "no motion"}
+    assert artifact.details["notes"] == {task.id: f"conditioned on {words[said]}"}
     assert quick.predictor(artifact).predict(batch_of(quick, episode(1, **traits), task)[1]).ok.any()
 
 
