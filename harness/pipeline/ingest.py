@@ -15,6 +15,7 @@ from harness.errors import BadInput, UnreadableEpisode, WorkFailed
 from harness.features import data_set_blocks, descriptors_for
 from harness.latents import frames_of, is_missing, keep
 from harness.pipeline.plan import Plan
+from harness.pipeline.room import encoder_gpus
 from harness.record import EpisodeRecord
 from harness.store import TrackStore
 from harness.store.key import card_fingerprint
@@ -22,7 +23,6 @@ from harness.store.wants import Wants
 from harness.tables import TARGET_SCHEMA, targets_table, write_atomically
 from harness.window import make_samples
 
-ENCODER_GPUS = 0.25  # of a task that encodes latents, where there are GPUs: four tasks share one
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
@@ -215,9 +215,7 @@ def ingest(plan: Plan, refs: list[EpisodeRef], tick: Callable[[str], None]) -> l
 
     shared = ray.put(plan)  # once, and not with every read task
     results: dict[str, EpisodeRecord | Quarantined] = {}
-    options: dict[str, Any] = {"max_retries": TRIES_AFTER_DEATH}
-    if plan.encoders and ray.cluster_resources().get("GPU"):
-        options["num_gpus"] = ENCODER_GPUS
+    options = {"max_retries": TRIES_AFTER_DEATH, "num_gpus": encoder_gpus() if plan.encoders else 0.0}
     # Fewer read tasks than Ray's minimum would be split into many empty blocks.
     for row in ray.data.read_datasource(Episodes(), override_num_blocks=len(refs), ray_remote_args=options).iter_rows():
         if row["kind"] in _ENDS:

@@ -16,6 +16,7 @@ from harness.encoder import get_encoder
 from harness.episode import EpisodeRef
 from harness.errors import BadInput, UnreadableEpisode, WorkFailed
 from harness.latents import frames_of, is_missing, latent_track, opened, stored_name
+from harness.pipeline.room import encoder_gpus
 from harness.store import TrackStore
 from harness.store.frames import frame_bytes
 from harness.store.key import card_fingerprint
@@ -145,7 +146,7 @@ def prepare(order: Order, refs: list[EpisodeRef], tick: Callable[[str], None]) -
 
     from harness.pipeline.cluster import TRIES_AFTER_DEATH  # noqa: PLC0415
 
-    shared, remote = ray.put(order), ray.remote(max_retries=TRIES_AFTER_DEATH)(prepare_episode)
+    shared, remote = ray.put(order), ray.remote(num_gpus=encoder_gpus(), max_retries=TRIES_AFTER_DEATH)(prepare_episode)
     pending, results = {remote.remote(shared, ref): ref for ref in refs}, {}
     while pending:
         done, _ = ray.wait(list(pending), num_returns=1)

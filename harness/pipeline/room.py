@@ -1,7 +1,16 @@
-"""Whether a machine of a cluster has the CPUs and GPUs that one actor or one fit asks for."""
+"""What actors, fits and encoders ask of a machine, and whether one of a cluster has it."""
 
 from collections.abc import Sequence
 from typing import Any
+
+ENCODER_GPUS = 0.25  # four tasks that encode latents share one: frozen encoders are small beside the models that are trained
+
+
+def encoder_gpus() -> float:
+    """GPUs that a task which encodes latents asks for: none where the Ray that is connected has none."""
+    import ray  # noqa: PLC0415
+
+    return ENCODER_GPUS if ray.cluster_resources().get("GPU") else 0.0
 
 
 def machines() -> list[dict[str, Any]]:
