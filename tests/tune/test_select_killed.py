@@ -93,6 +93,9 @@ def test_resumed_when_done_nothing_runs(undisturbed: Path, tmp_path: Path) -> No
     assert not differences({**again, "preparation": None}, {**sheet, "preparation": None})
 
 
-def test_another_selection_into_the_folder_is_refused(data: Path, undisturbed: Path) -> None:
-    done = espalier(undisturbed.parent / "home", *words(data, undisturbed), "seed=5")
-    assert done.code == 2 and "another selection" in done.err
+@pytest.mark.parametrize(("word", "said"), [("seed=5", "another seeds"), ("budget=trials:5", "another selection")])
+def test_another_selection_into_the_folder_is_refused(word: str, said: str, data: Path, undisturbed: Path) -> None:
+    before = (undisturbed / "sheet.json").read_bytes()
+    done = espalier(undisturbed.parent / "home", *words(data, undisturbed), word)
+    assert done.code == 2 and said in done.err, done
+    assert (undisturbed / "sheet.json").read_bytes() == before
