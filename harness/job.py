@@ -1,12 +1,13 @@
 """What a submitted job does on its cluster: one command into a folder there, and that folder to a storage URI.
 
-    python -m harness.job run RESULTS VERB [WORD]...    # on the cluster, started by `ray job submit`
+    python -P -m harness.job run RESULTS VERB [WORD]...    # on the cluster, started by `ray job submit`
     python -m harness.job fetch RESULTS OUT             # anywhere: tables, manifests and the exit code
 
 RESULTS is any URI that fsspec knows (s3://, gs://, file://) or a path. A job of the same RESULTS goes on where the last ended.
 """
 
 import json
+import os
 import sys
 from pathlib import Path, PurePosixPath
 from typing import NoReturn
@@ -39,6 +40,9 @@ def run_job(results: str, words: list[str]) -> int:
     folder = home() / "jobs" / PurePosixPath(there).name
     if not folder.exists() and files.exists(f"{there}/{SAID}"):
         files.get(f"{there}/", f"{folder}/", recursive=True)
+    # Ray puts the driver's folder on the path of its workers: a checkout there would hide the wheel.
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    os.chdir(folder.parent)
     try:
         sys.argv = ["espalier", *words, "--out", str(folder), "--address", "auto"]
         cli.main()

@@ -36,7 +36,7 @@ PY
 )
 status=0
 "$(dirname "$python")/ray" job submit --address "$address" --runtime-env-json "$environment" -- \
-  python -m harness.job run "$results" "$@" || status=$?
+  python -P -m harness.job run "$results" "$@" || status=$?
 # Fetched also where the job failed: its manifest says why.
 code=0
 "$python" -m harness.job fetch "$results" "$out" || code=$?
