@@ -30,6 +30,16 @@ def test_arrows_point_down(package: str) -> None:
     assert not wrong
 
 
+def test_no_family_imports_another() -> None:
+    families = {path.name for path in (ROOT / "branches").iterdir() if (path / "adapter.py").is_file()}
+    assert {"floors", "heads", "policy"} <= families
+    for family in families:
+        for file in (ROOT / "branches" / family).rglob("*.py"):
+            modules = [node.module or "" for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.ImportFrom)]
+            others = {m for m in modules if m.startswith("branches.") and m.split(".")[1] in families - {family}}
+            assert not others, (file, others)
+
+
 def test_the_evaluator_knows_neither_models_nor_ray() -> None:
     for name in ("evaluate", "leaderboard", "stats", "bundle", "tables", "answers"):
         assert not imported(ROOT / "harness" / f"{name}.py") & {"ray", "torch", "transformers", "lerobot"}, name

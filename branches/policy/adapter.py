@@ -92,8 +92,9 @@ class PolicyBranch(Branch):
 
         from branches.policy.predictor import ABOUT, WEIGHTS  # noqa: PLC0415
         from branches.policy.scales import fit_scales  # noqa: PLC0415
-        from branches.policy.training import deterministic, trained_state  # noqa: PLC0415
         from branches.policy.training import train as train_policy  # noqa: PLC0415
+        from branches.policy.training import trained_state  # noqa: PLC0415
+        from branches.torch_training import deterministic  # noqa: PLC0415
 
         needs, name = self.needs(task), self.card.name
         cameras = choose_cameras(train, task, needs, self.config.max_cameras)

@@ -11,8 +11,9 @@ from safetensors.torch import load_file
 
 from branches.policy.scales import Scales
 from branches.policy.spaces import space_of
-from branches.policy.training import deterministic, is_out_of_memory, load_trained_state, to_batch
+from branches.policy.training import load_trained_state, to_batch
 from branches.policy.windows import Rows, frames_of, texts_of
+from branches.torch_training import deterministic, is_out_of_memory
 from harness.actions.hand_pose import ANSWER_WIDTH
 from harness.answers import Predictions, Status, all_ok
 from harness.branch import Predictor

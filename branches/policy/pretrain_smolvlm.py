@@ -26,9 +26,9 @@ from transformers import (
     SmolVLMForConditionalGeneration,
 )
 
-from branches.policy.training import deterministic, shuffled
 from branches.policy.vlm import TINY
 from branches.policy.windows import NO_INSTRUCTION
+from branches.torch_training import deterministic, shuffled
 from harness.dataset import open_dataset
 from harness.demo import write_demo
 from harness.episode import Episode, VideoFile

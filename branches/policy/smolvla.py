@@ -14,7 +14,7 @@ from torch.nn.functional import pad
 
 from branches.policy.config import SmolVLAOptions
 from branches.policy.training import Batch, masked_mean
-from branches.policy.vlm import quiet
+from branches.pretrained import quiet
 
 LOOKS = 4  # draws of noise and time per validation window: the loss of a single one says little
 

@@ -1,9 +1,8 @@
 """The training loop that all policies share: shuffled windows from disk, a cosine schedule, the best validation step kept."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 from branches.policy.config import PolicyOptions
 from branches.policy.scales import Scales
 from branches.policy.windows import Rows, Windows
-from harness.errors import WorkFailed
+from branches.torch_training import deterministic, rate_at, shuffled, within_memory
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +86,7 @@ def train(
             weight_decay=options.weight_decay,
             fused=True,
         )
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: rate_at(step, options))
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: rate_at(step, options.warmup, options.steps))
         draw = torch.Generator(device=device).manual_seed(seed)
         best, best_step, kept, losses = float("inf"), 0, None, []
         for step, index in enumerate(shuffled(len(windows), options.batch_size, options.steps, seed), 1):
@@ -146,57 +145,6 @@ def validate(policy: Policy, windows: Windows, scales: Scales, options: PolicyOp
     return total / len(index)
 
 
-def rate_at(step: int, options: PolicyOptions) -> float:
-    """Share of the highest learning rate: up linearly, down along half a cosine."""
-    if step < options.warmup:
-        return (step + 1) / (options.warmup + 1)
-    done = (step - options.warmup) / max(options.steps - options.warmup, 1)
-    return float((1 + np.cos(np.pi * min(done, 1.0))) / 2)
-
-
-def shuffled(n: int, batch_size: int, steps: int, seed: int) -> Iterator[NDArray[np.int64]]:
-    """`steps` batches of row numbers, every pass in a new order."""
-    rng = np.random.default_rng(seed)
-    waiting: NDArray[np.int64] = np.zeros(0, np.int64)
-    for _ in range(steps):
-        while len(waiting) < min(batch_size, n):
-            waiting = np.concatenate([waiting, rng.permutation(n)])
-        yield np.sort(waiting[:batch_size])
-        waiting = waiting[batch_size:]
-
-
 def masked_mean(errors: Tensor, masks: Tensor) -> Tensor:
     """Mean of (B, H, A) errors where measured."""
     return torch.as_tensor((errors * masks).sum() / masks.sum().clamp(min=1))
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """True where torch or Python ran out of memory; on a CPU torch has no class of its own for it."""
-    words = ("can't allocate memory", "not enough memory", "out of memory")
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(word in str(error) for word in words)
-
-
-@contextmanager
-def within_memory(sizes: str) -> Iterator[None]:
-    """Training that memory does not do for ends with a `WorkFailed` of one line, which says what to make smaller."""
-    try:
-        yield
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-        raise WorkFailed(f"out of memory in a training step at {sizes}; give a smaller one, or a larger machine") from error
-
-
-@contextmanager
-def deterministic(threads: int, seed: int) -> Iterator[None]:
-    """Deterministic kernels, seeded dropout and a fixed number of threads; the process is as before after it."""
-    before: tuple[Any, ...] = (torch.are_deterministic_algorithms_enabled(), torch.get_num_threads(), torch.get_rng_state())
-    torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
-    torch.set_num_threads(threads)
-    torch.manual_seed(seed)
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(before[0])
-        torch.set_num_threads(before[1])
-        torch.set_rng_state(before[2])

@@ -1,13 +1,11 @@
 """Directories of a SmolVLM: the tiny one in this package, one of your own, and the published shape without weights."""
 
-import io
 import json
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
+from branches.pretrained import load_pretrained, quiet
 from harness.card import first_line
 from harness.errors import BadInput
 from harness.model_directory import CONFIG, INDEX_SUFFIX, PROVENANCE, WEIGHTS, read_object, weight_files
@@ -60,44 +58,20 @@ def check_directory(folder: Path, branch: str) -> None:
         raise BadInput(f"branch.{branch}.model={folder}: config.json says model_type {kind!r}, not 'smolvlm'; {ask}")
 
 
-@contextmanager
-def quiet() -> Iterator[None]:
-    """No bars and load reports of transformers, no announcements of lerobot on stdout, where results belong."""
-    from transformers.utils import logging  # noqa: PLC0415
-
-    before = logging.get_verbosity()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        with redirect_stdout(io.StringIO()):
-            yield
-    finally:
-        logging.set_verbosity(before)
-        logging.enable_progress_bar()
-
-
 def check_modules(folder: Path, branch: str) -> None:
     """Refuse weights whose names or shapes are not those of the model: transformers would draw what is missing at random.
 
     Raises:
         BadInput: Names the first module, and how many there are; or says why the directory cannot be read.
     """
-    from safetensors import SafetensorError  # noqa: PLC0415
     from transformers import AutoModelForImageTextToText, AutoProcessor  # noqa: PLC0415
 
     where = f"branch.{branch}.model={folder}"
+    load_pretrained(AutoModelForImageTextToText, folder, where)
     try:
         with quiet():
             AutoProcessor.from_pretrained(folder, local_files_only=True)
-            _, said = AutoModelForImageTextToText.from_pretrained(
-                folder,
-                local_files_only=True,
-                output_loading_info=True,
-                use_safetensors=True,
-                ignore_mismatched_sizes=True,  # or transformers gives up before it says which they are
-            )
-    except (OSError, ValueError, RuntimeError, ImportError, KeyError, TypeError, AttributeError, SafetensorError) as error:
-        raise BadInput(f"{where}: cannot be loaded ({first_line(error)}); copy it again, or install what it names") from error
-    for kind, what in (("missing_keys", "does not have"), ("mismatched_keys", "has in another shape")):
-        if names := sorted(str(key[0] if isinstance(key, tuple) else key) for key in said[kind]):
-            raise BadInput(f"{where}: {what} {names[0]} (and {len(names) - 1} more); its modules are not those of its config")
+    except (OSError, ValueError, RuntimeError, ImportError, KeyError, TypeError, AttributeError) as error:
+        raise BadInput(
+            f"{where}: its processor cannot be loaded ({first_line(error)}); copy it again, or install what it names"
+        ) from error

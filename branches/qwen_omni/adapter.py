@@ -2,6 +2,7 @@
 
 import json
 import tempfile
+from abc import abstractmethod
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -99,11 +100,11 @@ class OmniBranch(Branch):
         needs = {task.id: self.needs(task) for task in context.tasks}
         return gather(episodes, context.tasks, fields, self.config, needs, out, listens=listens)
 
+    @abstractmethod
     def _learn(
         self, fields: tuple[Field, ...], windows: Taught, checks: Taught | None, context: FitContext
     ) -> tuple[dict[str, tuple[str, ...]], dict[str, Any], int]:
         """What a branch learns beside the label space: fitted parts, details (`shots` among them), number of fitted numbers."""
-        raise NotImplementedError
 
     def predictor(self, artifact: Artifact) -> Predictor:
         """Load model, processor and what was fitted."""

@@ -1,17 +1,15 @@
 """A Qwen3-Omni thinker in memory: windows and questions in, tensors or answers out."""
 
-import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 from transformers import LogitsProcessorList, Qwen3OmniMoeProcessor, Qwen3OmniMoeThinkerForConditionalGeneration
 
+from branches.pretrained import load_pretrained, quiet
 from branches.qwen_omni.clips import SAMPLING_RATE, Clips
 from branches.qwen_omni.grammar import Grammar, OptionsOnly, Vocabulary
 from branches.qwen_omni.prompt import Field, answer_text, messages, without_truth
@@ -180,58 +178,11 @@ def load(folder: Path, branch: str, dtype: str) -> Omni:
             missing at random.
     """
     where = f"branch.{branch}.model={folder}"
+    model = load_pretrained(Qwen3OmniMoeThinkerForConditionalGeneration, folder, where, dtype=getattr(torch, dtype))
     try:
-        with _quiet():
+        with quiet():
             processor = Qwen3OmniMoeProcessor.from_pretrained(folder, local_files_only=True)
-            model, said = Qwen3OmniMoeThinkerForConditionalGeneration.from_pretrained(
-                folder,
-                local_files_only=True,
-                output_loading_info=True,
-                use_safetensors=True,
-                ignore_mismatched_sizes=True,  # or transformers gives up before it says which they are
-                dtype=getattr(torch, dtype),
-            )
-    except (OSError, ValueError, RuntimeError, ImportError, KeyError, TypeError, AttributeError, SafetensorError) as error:
-        raise BadInput(f"{where}: cannot be loaded ({first_line(error)}); copy it again") from error
-    for kind, what in (("missing_keys", "does not have"), ("mismatched_keys", "has in another shape")):
-        if names := sorted(str(key[0] if isinstance(key, tuple) else key) for key in said[kind]):
-            raise BadInput(f"{where}: {what} {names[0]} (and {len(names) - 1} more); its modules are not those of its config")
+    except (OSError, ValueError, RuntimeError, ImportError, KeyError, TypeError, AttributeError) as error:
+        raise BadInput(f"{where}: its processor cannot be loaded ({first_line(error)}); copy it again") from error
     model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
     return Omni(model, processor)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """transformers warns that a thinker is only a part of Qwen3-Omni, and draws progress bars."""
-    from transformers.utils import logging as said  # noqa: PLC0415
-
-    level, bars = said.get_verbosity(), said.is_progress_bar_enabled()
-    said.set_verbosity(logging.ERROR)
-    said.disable_progress_bar()
-    try:
-        yield
-    finally:
-        said.set_verbosity(level)
-        if bars:
-            said.enable_progress_bar()
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """True where torch or Python ran out of memory; on a CPU torch has no class of its own for it."""
-    words = ("can't allocate memory", "not enough memory", "out of memory")
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(word in str(error) for word in words)
-
-
-@contextmanager
-def deterministic(threads: int, seed: int) -> Iterator[None]:
-    """Deterministic kernels, a seeded generator and a fixed number of threads; the process is as before after it."""
-    before = torch.are_deterministic_algorithms_enabled(), torch.get_num_threads(), torch.get_rng_state()
-    torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
-    torch.set_num_threads(threads)
-    torch.manual_seed(seed)
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(before[0])
-        torch.set_num_threads(before[1])
-        torch.set_rng_state(before[2])

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
 from branches.qwen_omni.clips import Clips, clips_of
-from branches.qwen_omni.omni import Omni, Shots, deterministic, is_out_of_memory, load
+from branches.qwen_omni.omni import Omni, Shots, load
 from branches.qwen_omni.prompt import Field, fields_from_json, parse
+from branches.torch_training import deterministic, is_out_of_memory
 from harness.answers import STATUS_DTYPE, Predictions, Status, failed
 from harness.branch import Predictor
 from harness.episode import BoolArray

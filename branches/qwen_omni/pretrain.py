@@ -20,10 +20,11 @@ from branches.qwen_omni.classroom import Classroom, Senses
 from branches.qwen_omni.copying import StrangeWords, train_copying
 from branches.qwen_omni.directory import TINY
 from branches.qwen_omni.lessons import conversations, corpus
-from branches.qwen_omni.omni import Omni, deterministic
+from branches.qwen_omni.omni import Omni
 from branches.qwen_omni.senses import train_senses
 from branches.qwen_omni.shape import tiny_config, tiny_processor
 from branches.qwen_omni.windows import Windows, make_windows
+from branches.torch_training import deterministic
 from harness.model_directory import PROVENANCE
 
 SEED, EPISODES, SECONDS, FRAMES = 10_500, 48, 14.0, 2

@@ -13,9 +13,9 @@ from torch.nn.functional import cross_entropy
 
 from branches.qwen_omni.config import LoraOptions
 from branches.qwen_omni.gather import Taught
-from branches.qwen_omni.omni import IGNORED, Omni, deterministic, is_out_of_memory
+from branches.qwen_omni.omni import IGNORED, Omni
 from branches.qwen_omni.prompt import Field
-from harness.errors import WorkFailed
+from branches.torch_training import deterministic, rate_at, within_memory
 
 # On the thinker the text path is `model.layers`. PEFT takes a pattern for the end of a name and would adapt the audio tower too.
 TARGETS = r".*model\.layers\.\d+\.self_attn\.(q|k|v|o)_proj"
@@ -107,7 +107,7 @@ def train(
             found = []
             for index in np.array_split(order.permutation(len(windows)), per_epoch):
                 for group in optimiser.param_groups:
-                    group["lr"] = options.learning_rate * rate_at(done, steps, options.warmup)
+                    group["lr"] = options.learning_rate * rate_at(done, round(steps * options.warmup), steps)
                 found.append(_step(omni, fields, windows, index, options))
                 torch.nn.utils.clip_grad_norm_(parameters, options.gradient_norm)
                 optimiser.step()
@@ -124,30 +124,16 @@ def train(
     return Trained(done, best, round(last, 4), min(losses, default=None), tuple(round(loss, 4) for loss in losses))
 
 
-def rate_at(step: int, steps: int, warmup: float) -> float:
-    """Share of the highest learning rate: up linearly, down along half a cosine."""
-    up = round(steps * warmup)
-    if step < up:
-        return (step + 1) / (up + 1)
-    return float((1 + np.cos(np.pi * (step - up) / max(steps - up, 1))) / 2)
-
-
 def _step(omni: Omni, fields: Sequence[Field], windows: Taught, index: NDArray, options: LoraOptions) -> float:
     """Gradients of the mean loss per answer token of a batch; returns the loss."""
     size = options.micro_batch or len(index)
     parts = [np.sort(index[start : start + size]) for start in range(0, len(index), size)]
     total, tokens = 0.0, 0
-    try:
+    with within_memory(f"micro_batch={size}"):
         for part in parts:
             loss, count = answer_loss(omni, fields, windows, part)
             loss.backward()
             total, tokens = total + float(loss.detach()), tokens + count
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-        raise WorkFailed(
-            f"out of memory in a training step of {size} windows; give a smaller micro_batch, or a larger machine"
-        ) from error
     for parameter in omni.model.parameters():
         if parameter.grad is not None:
             parameter.grad /= max(tokens, 1)

@@ -107,7 +107,7 @@ class JEPA(Branch):
         import torch  # noqa: PLC0415
         from safetensors.torch import save_file  # noqa: PLC0415
 
-        from branches.policy.training import deterministic, within_memory  # noqa: PLC0415
+        from branches.torch_training import deterministic, within_memory  # noqa: PLC0415
         from branches.world_model.predictor import Network, Scales  # noqa: PLC0415
         from branches.world_model.predictor import train as fit_network  # noqa: PLC0415
 
@@ -226,7 +226,7 @@ class _Loaded:
         """(B, A) forecast differences and (B,) True where memory did not do; row by row, so that no row depends on its batch."""
         import torch  # noqa: PLC0415
 
-        from branches.policy.training import is_out_of_memory  # noqa: PLC0415
+        from branches.torch_training import is_out_of_memory  # noqa: PLC0415
 
         device = next(self.network.parameters()).device
         motion, measured = fit_width(*past_motion(batch.views[0], self.motion, self.steps), self.width)

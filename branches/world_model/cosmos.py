@@ -14,7 +14,7 @@ from branches.world_model.cosmos_windows import FutureWindows, gather, needs_of
 from branches.world_model.model_folder import content_hash, read_config, weight_files
 from harness.branch import Artifact, Branch, BranchCard, FitContext, Needs, Predictor, Route, TrainingSet
 from harness.card import suggest
-from harness.errors import BadInput, WorkFailed
+from harness.errors import BadInput
 from harness.leaderboard import TINY_WEIGHTS
 from harness.model_directory import PROVENANCE, episodes_of
 from harness.model_plan import ModelPlan
@@ -137,22 +137,16 @@ class Cosmos(Branch):
         import torch  # noqa: PLC0415
         from safetensors.torch import save_file  # noqa: PLC0415
 
-        from branches.policy.training import deterministic, is_out_of_memory  # noqa: PLC0415
+        from branches.torch_training import deterministic, within_memory  # noqa: PLC0415
         from branches.world_model.cosmos_flow import load_flow, trained_state  # noqa: PLC0415
         from branches.world_model.cosmos_predictor import ABOUT, WEIGHTS  # noqa: PLC0415
         from branches.world_model.cosmos_training import train  # noqa: PLC0415
 
-        try:
+        with within_memory(f"branch.{NAME}.batch_size={self.config.batch_size}"):
             with deterministic(context.threads, context.seed):
                 flow = load_flow(self.transformer_folder, self.config)
                 flow.to("cuda" if torch.cuda.is_available() else "cpu")
             trained: Trained = train(flow, windows, checks if len(checks) else None, self.config, context.seed, context.threads)
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            raise WorkFailed(
-                f"{NAME}: out of memory; give branch.{NAME}.batch_size less than {self.config.batch_size}"
-            ) from error
         state = {name: tensor.cpu().contiguous() for name, tensor in trained_state(flow).items()}
         folder.mkdir()
         save_file(state, folder / WEIGHTS)

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 
-from branches.policy.training import deterministic, is_out_of_memory
+from branches.torch_training import deterministic, is_out_of_memory
 from branches.world_model.cosmos_flow import CosmosFlow, load_flow, to_tensor, trained_state
 from branches.world_model.cosmos_vae import THREADS
 from branches.world_model.cosmos_windows import observed, still

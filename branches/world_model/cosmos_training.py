@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from branches.policy.training import deterministic, shuffled
+from branches.torch_training import deterministic, rate_at, shuffled
 from branches.world_model.cosmos_config import CosmosOptions
 from branches.world_model.cosmos_flow import CosmosFlow, FlowBatch, to_tensor, trained_state
 from branches.world_model.cosmos_windows import FutureWindows
@@ -89,14 +89,6 @@ def to_batch(windows: FutureWindows, index: np.ndarray, like: Tensor) -> FlowBat
     """Windows as tensors where `like` is."""
     past, future = windows.read(index)
     return FlowBatch(to_tensor(past, like), to_tensor(future, like))
-
-
-def rate_at(step: int, warmup: int, steps: int) -> float:
-    """Share of the highest learning rate: up linearly, down along half a cosine."""
-    if step < warmup:
-        return (step + 1) / (warmup + 1)
-    done = (step - warmup) / max(steps - warmup, 1)
-    return float((1 + np.cos(np.pi * min(done, 1.0))) / 2)
 
 
 def _copy(flow: CosmosFlow) -> dict[str, Tensor]:

@@ -108,7 +108,7 @@ class CosmosVAE(Encoder):
         """
         import torch  # noqa: PLC0415
 
-        from branches.policy.training import deterministic  # noqa: PLC0415
+        from branches.torch_training import deterministic  # noqa: PLC0415
 
         if clips.shape[1] != self.frames:
             raise BadInput(f"encoder {self.name}: clips of {clips.shape[1]} frames; it is made for {self.frames}")
@@ -122,7 +122,7 @@ class CosmosVAE(Encoder):
         """(n, *shape) latents -> (n, frames, height, width, 3) RGB levels, 0 to 255; one at a time."""
         import torch  # noqa: PLC0415
 
-        from branches.policy.training import deterministic  # noqa: PLC0415
+        from branches.torch_training import deterministic  # noqa: PLC0415
 
         frames = np.zeros((len(latents), self.frames, self.height, self.width, 3), np.float32)
         with torch.inference_mode(), deterministic(THREADS, 0):

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from branches.policy.training import deterministic, shuffled
+from branches.torch_training import deterministic, shuffled
 from branches.world_model.config import JEPAOptions
 from branches.world_model.rows import Rows, newest
 from harness.errors import WorkFailed

@@ -20,10 +20,10 @@ from diffusers import AutoencoderKLWan, CosmosTransformer3DModel
 from numpy.typing import NDArray
 from torch import Tensor
 
-from branches.policy.training import deterministic
+from branches.torch_training import deterministic, rate_at
 from branches.world_model.cosmos_config import TINY_TRANSFORMER, TINY_VAE, TRANSFORMER_TINY, VAE_TINY, CosmosOptions
 from branches.world_model.cosmos_flow import trainable
-from branches.world_model.cosmos_training import Trained, rate_at, train
+from branches.world_model.cosmos_training import Trained, train
 from branches.world_model.cosmos_vae import CosmosVAE, channels_first, channels_last, tiny
 from branches.world_model.cosmos_windows import FutureWindows
 from branches.world_model.vae_start import start_as_average

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.card import first_line
 from harness.encoder import Encoder
 from harness.errors import BadInput
 from harness.model_directory import CONFIG, WEIGHTS, episodes_of, read_object
@@ -187,25 +186,9 @@ def load_model(folder: Path, name: str) -> "VJEPA2Model":
     Raises:
         BadInput: Modules are missing or have another shape (transformers would draw them at random), or a file is damaged.
     """
-    from safetensors import SafetensorError  # noqa: PLC0415
     from transformers import VJEPA2Model  # noqa: PLC0415
 
-    from branches.policy.vlm import quiet  # noqa: PLC0415
+    from branches.pretrained import load_pretrained  # noqa: PLC0415
 
-    try:
-        with quiet():
-            model, said = VJEPA2Model.from_pretrained(
-                folder,
-                local_files_only=True,
-                output_loading_info=True,
-                use_safetensors=True,
-                ignore_mismatched_sizes=True,  # or transformers gives up before it says which they are
-            )
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, SafetensorError) as error:
-        raise BadInput(f"encoder {name}: {folder} cannot be loaded ({first_line(error)}); copy it again") from error
-    for kind, what in (("missing_keys", "lacks"), ("mismatched_keys", "has in another shape")):
-        if names := sorted(str(key[0] if isinstance(key, tuple) else key) for key in said[kind]):
-            raise BadInput(
-                f"encoder {name}: {folder} {what} {names[0]} (and {len(names) - 1} more): other modules than V-JEPA 2's"
-            )
+    model: VJEPA2Model = load_pretrained(VJEPA2Model, folder, f"encoder {name}: {folder}")
     return model.eval().requires_grad_(False)

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.doctor.findings import Findings
-from harness.name_patterns import name_patterns
+from harness.doctor.name_patterns import name_patterns
 
 
 def print_findings(found: Findings, console: Console) -> None:

@@ -6,7 +6,7 @@ from itertools import product
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.name_patterns import name_patterns
+from harness.doctor.name_patterns import name_patterns
 
 
 def expanded(pattern: str) -> set[str]:

@@ -12,8 +12,9 @@ from branches.policy.config import PRESETS, ACTOptions, parse_options
 from branches.policy.plan import ACT_HORIZON, ACT_NUMBERS
 from branches.policy.scales import Scales, fit_scales
 from branches.policy.spaces import CommandSpace, HandSpace
-from branches.policy.training import rate_at, shuffled, to_batch, train, trained_state
+from branches.policy.training import to_batch, train, trained_state
 from branches.policy.windows import Windows, frames_of
+from branches.torch_training import rate_at, shuffled
 from harness.actions.hand_pose import ANSWER_WIDTH, PROJECTED_WIDTH, WIDTH, answer_of
 from harness.errors import BadInput
 from harness.model_plan import measure
@@ -81,7 +82,7 @@ def test_what_is_not_measured_teaches_nothing(tmp_path):
 
 
 def test_the_schedule_and_the_order_of_windows():
-    rates = [rate_at(step, OPTIONS) for step in range(OPTIONS.steps)]
+    rates = [rate_at(step, OPTIONS.warmup, OPTIONS.steps) for step in range(OPTIONS.steps)]
     assert rates[0] > 0 and max(rates) == 1.0 and rates[-1] < 0.1 and np.argmax(rates) == OPTIONS.warmup
     batches = list(shuffled(10, 4, 5, seed=3))
     assert [len(b) for b in batches] == [4] * 5

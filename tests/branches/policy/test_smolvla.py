@@ -17,10 +17,10 @@ from branches.policy.smolvla import SmolVLANetwork
 from branches.policy.training import Batch, load_trained_state, trained_state
 from branches.policy.vlm import TINY
 from branches.policy.windows import NO_INSTRUCTION, texts_of
+from harness.doctor.name_patterns import name_patterns
 from harness.errors import BadInput
 from harness.model_directory import PROVENANCE
 from harness.model_plan import measure
-from harness.name_patterns import name_patterns
 from harness.window import TrackWindow, View
 
 ACTION, STATE, HORIZON = 26, 26, 8
