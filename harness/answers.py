@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.boundaries import Boundaries
-from harness.episode import BoolArray
+from harness.episode import BoolArray, FloatArray
 
 AnswerKind = Literal["label", "label_set", "vector", "retrieval"]
 
@@ -51,6 +51,8 @@ class Targets:
         reference: (n, D) float32, persistence for continuous futures; None where train statistics are the reference.
         item: (n,) int32 (retrieval tasks): rows with equal items are the same content, so each is a hit for the other.
         boundaries: The changes of action around each row (`transition_detection`); None elsewhere, and where they are not known.
+        lacking: (n,) modalities that the recording has and that are measured nowhere in what the row shows, as `audio+depth`;
+            empty where nothing is missing. None = nothing is.
     """
 
     valid: BoolArray
@@ -62,6 +64,7 @@ class Targets:
     reference: NDArray[np.float32] | None = None
     item: NDArray[np.int32] | None = None
     boundaries: Boundaries | None = None
+    lacking: NDArray[np.str_] | None = None
 
     def __len__(self) -> int:
         return len(self.valid)
@@ -88,6 +91,8 @@ class Predictions:
         query: (n, E) float32; retrieval only.
         key: (n, E) float32; retrieval only.
         raw: Per row the text of the answer where there is one; kept for failed rows too.
+        seen_until: (n,) seconds on the episode's time base: the latest moment of anything the row was shown; NaN or None where
+            nobody knows.
     """
 
     status: NDArray[np.str_]
@@ -99,6 +104,7 @@ class Predictions:
     query: NDArray[np.float32] | None = None
     key: NDArray[np.float32] | None = None
     raw: tuple[str | None, ...] | None = field(default=None)
+    seen_until: FloatArray | None = None
 
     def __len__(self) -> int:
         return len(self.status)
@@ -116,8 +122,8 @@ class Predictions:
         return replace(taken, raw=raw)
 
 
-_TARGET_ARRAYS = ("valid", "labels", "label_sets", "values", "mask", "reference", "item")
-_PREDICTION_ARRAYS = ("status", "labels", "label_sets", "probabilities", "values", "query", "key")
+_TARGET_ARRAYS = ("valid", "labels", "label_sets", "values", "mask", "reference", "item", "lacking")
+_PREDICTION_ARRAYS = ("status", "labels", "label_sets", "probabilities", "values", "query", "key", "seen_until")
 
 
 def _rows(array: NDArray | None, index: NDArray) -> NDArray | None:
@@ -183,6 +189,7 @@ def concatenate(parts: list[Predictions]) -> Predictions:
         "values": np.nan,
         "query": np.nan,
         "key": np.nan,
+        "seen_until": np.nan,
     }
 
     def join(name: str) -> Any:

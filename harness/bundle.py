@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from harness.errors import BadInput
 from harness.manifest import write_json
 
-SCHEMA = "espalier.bundle/1"
+SCHEMA = "espalier.bundle/2"
 COST = b"espalier.cost"  # key of a part's cost in its metadata
 
 
@@ -32,7 +32,10 @@ class Bundle:
         privileged: True where targets were looked at.
         card: The rest of the branch's card.
         cost: `train_s`, `params`, ... of the fit.
-        details: What the fit had to say.
+        details: What the fit had to say. `notes` (task -> line) and `published` (task -> figures by definitions of their own)
+            go into the table.
+        imported: True where the predictions were made elsewhere: scored, never ranked.
+        inputs: Task -> modalities that the branch was shown; None where nobody knows.
     """
 
     folder: Path
@@ -48,6 +51,8 @@ class Bundle:
     card: dict[str, Any] = field(default_factory=dict)
     cost: dict[str, Any] = field(default_factory=dict)
     details: dict[str, Any] = field(default_factory=dict)
+    imported: bool = False
+    inputs: dict[str, list[str]] | None = None
 
     def save(self) -> None:
         """Write `manifest.json`."""

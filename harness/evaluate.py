@@ -13,16 +13,17 @@ from harness.answers import Predictions, Status, Targets, concatenate, failed, r
 from harness.bundle import Bundle
 from harness.card import first_line
 from harness.errors import BadInput
-from harness.leakage import check_provenance
+from harness.leakage import check
 from harness.metrics.base import Metric, MetricContext, State, metric_class
 from harness.record import EpisodeRecord, file_stem
 from harness.reference import TrainStatistics, floor_rows
-from harness.splits import Fold, Split
+from harness.splits import Fold, Role, Split
 from harness.tables import by_task, read_predictions, read_samples, read_targets, sample_ids
 from harness.tasks.base import Task
 from harness.window import Samples, WindowSpec, row_seeds
 
 _Slices = dict[str, list[tuple[NDArray[np.str_], Predictions]]]
+OF_TEST = "majority_of_test"
 FLOOR = ""  # the branch name under which the evaluator keeps its own floor
 
 
@@ -35,12 +36,14 @@ class Held:
         split: Folds and clusters.
         tasks: In the order of the table.
         spec: Windows.
+        seen: Task -> labels that train has, where no training targets are at hand (imported rows).
     """
 
     targets: Path
     split: Split
     tasks: tuple[Task, ...]
     spec: WindowSpec
+    seen: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def file(self, episode: str) -> Path:
         """Targets and record of one episode."""
@@ -93,6 +96,7 @@ class Evaluation:
         cells: (branch, task) -> states; the branch `FLOOR` is the evaluator's own floor.
         test: Task -> statistics of the test targets, to see vacuous tasks.
         bundles: What was scored.
+        unmet: Branch -> gates that its imported bundles do not meet.
     """
 
     held: Held
@@ -100,6 +104,7 @@ class Evaluation:
     cells: dict[tuple[str, str], Cell]
     test: dict[str, TrainStatistics]
     bundles: tuple[Bundle, ...]
+    unmet: dict[str, list[str]] = field(default_factory=dict)
 
 
 def evaluate(held: Held, bundles: Sequence[Bundle]) -> Evaluation:
@@ -109,6 +114,7 @@ def evaluate(held: Held, bundles: Sequence[Bundle]) -> Evaluation:
         BadInput: A bundle answers another split or stands there twice, was fitted on what it is tested on, or has a part that
             cannot be read.
     """
+    unmet: dict[str, list[str]] = {}
     places: dict[tuple[str, int, int], Path] = {}
     for bundle in bundles:
         first = places.setdefault((bundle.branch, bundle.fold, bundle.seed), bundle.folder)
@@ -121,9 +127,9 @@ def evaluate(held: Held, bundles: Sequence[Bundle]) -> Evaluation:
                 f"bundle {bundle.folder} answers split {bundle.split}, these targets are of split {held.split.hash}; "
                 "pass the run folder it belongs to with --targets"
             )
-        check_provenance(bundle, held.split)
+        unmet.setdefault(bundle.branch, []).extend(check(bundle, held))
     classes = _classes(held)
-    result = Evaluation(held, {}, {}, {task.id: TrainStatistics() for task in held.tasks}, tuple(bundles))
+    result = Evaluation(held, {}, {}, {task.id: TrainStatistics() for task in held.tasks}, tuple(bundles), unmet)
     for fold in held.split.folds:
         statistics = _train_statistics(held, fold)
         for task in held.tasks:
@@ -166,17 +172,22 @@ def _spoken(targets: Targets) -> list[str]:
 
 
 def _train_statistics(held: Held, fold: Fold) -> dict[str, TrainStatistics]:
+    """Of the training rows; of the test rows for tasks whose floor says that it is made of them."""
     found = {task.id: TrainStatistics() for task in held.tasks}
-    for episode in held.present(fold.train):
-        n = EpisodeRecord.from_file(held.file(episode)).n_reference
-        for task, samples, targets in held.rows(episode):
-            keep = fold.select("train", samples, n, held.spec, task.reach(held.spec))
-            found[task.id].add(targets.take(np.flatnonzero(keep)))
+    roles: tuple[Role, ...] = ("train", "test")
+    for role in roles:
+        tasks = [task for task in held.tasks if (task.floor == OF_TEST) == (role == "test")]
+        for episode in held.present(fold.episodes(role)) if tasks else ():
+            n = EpisodeRecord.from_file(held.file(episode)).n_reference
+            for task, samples, targets in held.rows(episode, tasks):
+                keep = fold.select(role, samples, n, held.spec, task.reach(held.spec))
+                found[task.id].add(targets.take(np.flatnonzero(keep)))
     return found
 
 
 def _context(held: Held, task: Task, statistics: TrainStatistics, classes: tuple[str, ...]) -> MetricContext:
-    seen, usual = set(statistics.classes), _usual(task, statistics)
+    trained = () if task.floor == OF_TEST else statistics.classes
+    seen, usual = {*trained, *held.seen.get(task.id, ())}, _usual(task, statistics)
     shape = _shape(held, task)
     # A fold without training targets of the task has no mean to be about: zero, and a scale of one.
     untrained = statistics.rows == 0 and task.answer == "vector"
@@ -276,7 +287,7 @@ def _align(
     status = np.where(there, rows.status, Status.MISSING.value)
     labels = None if rows.labels is None else np.where(there, rows.labels, -1).astype(np.int32)
     sets = None if rows.label_sets is None else rows.label_sets & there[:, None]
-    return Predictions(status, labels, sets, rows.vocabulary, rows.probabilities, rows.values, rows.query, rows.key, rows.raw)
+    return replace(rows, status=status, labels=labels, label_sets=sets)
 
 
 def _checked(rows: Predictions, task: Task, truth: Targets) -> Predictions:
@@ -296,7 +307,7 @@ def _words_on(rows: Predictions, words: tuple[str, ...]) -> Predictions:
     """Labels and sets as codes over `words`: the evaluation's classes, then words that are never right."""
     labels = None if rows.labels is None else recode(rows.labels, rows.vocabulary, words)
     sets = None if rows.label_sets is None else recode_sets(rows.label_sets, rows.vocabulary, words)
-    return Predictions(rows.status, labels, sets, words, None, rows.values, rows.query, rows.key, rows.raw)
+    return replace(rows, labels=labels, label_sets=sets, vocabulary=words, probabilities=None)
 
 
 def _on_classes(targets: Targets, classes: tuple[str, ...]) -> Targets:

@@ -1,8 +1,33 @@
 """What no run may get past: a fitted part must not have seen what it is tested on."""
 
+from typing import TYPE_CHECKING
+
 from harness.bundle import Bundle
 from harness.errors import BadInput
 from harness.splits import Split
+
+if TYPE_CHECKING:
+    from harness.evaluate import Held
+
+PROVENANCE = "provenance"
+
+
+def check(bundle: Bundle, held: "Held") -> list[str]:
+    """Refuse a bundle of our own that does not pass every gate.
+
+    Returns:
+        Names of the gates that an imported bundle does not meet: it is scored and never ranked. Empty for our own.
+
+    Raises:
+        BadInput: Names the branch, the part and the episodes.
+    """
+    try:
+        check_provenance(bundle, held.split)
+    except BadInput:
+        if not bundle.imported:
+            raise
+        return [PROVENANCE]
+    return []
 
 
 def check_provenance(bundle: Bundle, split: Split) -> None:

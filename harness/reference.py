@@ -177,7 +177,7 @@ def floor_rows(task: Task, statistics: TrainStatistics, targets: Targets, seeds:
         return Predictions(all_ok(n), values=targets.reference)
     if task.floor == "chance":
         return chance(task, statistics, seeds)
-    return majority(statistics, n) if task.floor == "majority" else prior(task, statistics, n)
+    return majority(statistics, n) if task.floor.startswith("majority") else prior(task, statistics, n)
 
 
 PRIVILEGED = {"oracle": "the target itself", "copy": "the label of the present, which no branch is given"}

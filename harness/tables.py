@@ -35,6 +35,7 @@ TARGET_SCHEMA = pa.schema(
         ("centre", pa.float64()),
         ("near", _TIMES),
         ("unreached", pa.int32()),
+        ("lacking", _WORD),
     ]
 )
 
@@ -54,6 +55,7 @@ PREDICTION_SCHEMA = pa.schema(
         ("query", _NUMBERS),
         ("key", _NUMBERS),
         ("raw", pa.string()),
+        ("seen_until", pa.float64()),
     ]
 )
 
@@ -121,6 +123,7 @@ def targets_table(task: str, samples: Samples, targets: Targets) -> pa.Table:
         pa.nulls(n, pa.float64()) if about is None else pa.array(about.centre, pa.float64()),
         _list_column(None if about is None else about.near, n, _TIMES),
         pa.nulls(n, pa.int32()) if about is None else pa.array(about.unreached, pa.int32()),
+        pa.array([""] * n if targets.lacking is None else targets.lacking.tolist(), pa.string()).dictionary_encode(),
     ]
     return pa.Table.from_arrays(columns, schema=TARGET_SCHEMA)
 
@@ -147,6 +150,7 @@ def predictions_table(task: str, samples: Samples, rows: Predictions, fold: int,
         _list_column(rows.query, n, _NUMBERS),
         _list_column(rows.key, n, _NUMBERS),
         pa.nulls(n, pa.string()) if rows.raw is None else pa.array(rows.raw, pa.string()),
+        pa.nulls(n, pa.float64()) if rows.seen_until is None else pa.array(rows.seen_until, pa.float64(), from_pandas=True),
     ]
     return pa.Table.from_arrays(columns, schema=PREDICTION_SCHEMA)
 
@@ -254,6 +258,7 @@ def read_targets(table: pa.Table, kind: AnswerKind) -> Targets:
         reference=_matrix(table, "reference"),
         item=None if item.null_count == len(item) else item.to_numpy(zero_copy_only=False).astype(np.int32),
         boundaries=_boundaries(table),
+        lacking=np.asarray(_combined(table, "lacking").to_pylist(), dtype=np.str_),
     )
 
 
@@ -284,4 +289,5 @@ def read_predictions(table: pa.Table, classes: Sequence[str]) -> Predictions:
         query=_matrix(table, "query"),
         key=_matrix(table, "key"),
         raw=None if raw.null_count == len(raw) else tuple(raw.to_pylist()),
+        seen_until=_combined(table, "seen_until").to_numpy(zero_copy_only=False),
     )

@@ -78,6 +78,10 @@ class Metric(ABC):
         """Secondary numbers of one (S,) state, by name; JSON values, None where undefined."""
         return {}
 
+    def fold_details(self, states: State) -> Details:
+        """Numbers over (F, S) states of the folds, where there is more than one."""
+        return {}
+
     def seen_unseen(self, states: State) -> tuple[float | None, float | None]:
         """The value on rows whose label occurs in train, and on rows whose label does not; None where it means nothing."""
         return None, None

@@ -51,7 +51,8 @@ class Task(ABC):
         views: What each view shows; in retrieval tasks the first is the query and the second the key, of one window.
         metric: `module:Class` of the ranked metric.
         unit: Unit of the metric's value.
-        floor: Branch whose answer is the floor: `majority`, `prior`, `persistence` or `chance`.
+        floor: Branch whose answer is the floor: `majority`, `prior`, `persistence` or `chance`; `majority_of_test` where
+            rows come without training labels.
         ceiling: Value of a perfect answer.
         mechanism: Why it can be learnt at all.
         requires: Tracks without which a data set cannot pose the task (shell patterns).
@@ -65,7 +66,7 @@ class Task(ABC):
     views: ClassVar[tuple[ViewSpec, ...]] = (ViewSpec(),)
     metric: ClassVar[str]
     unit: ClassVar[str] = ""
-    floor: ClassVar[Literal["majority", "prior", "persistence", "chance"]]
+    floor: ClassVar[Literal["majority", "prior", "persistence", "chance", "majority_of_test"]]
     ceiling: ClassVar[float]
     mechanism: ClassVar[str] = ""
     requires: ClassVar[tuple[str, ...]]

@@ -144,7 +144,7 @@ def test_an_out_that_is_something_else_is_left_alone(data: Path, tmp_path: Path)
     (out / "thesis.tex").write_text("mine")
     is_one_line(call("run", data, "--out", out), "thesis", "something else")
     is_one_line(call("run", data, "--out", out / "thesis.tex"), "thesis.tex")
-    (out / "manifest.json").write_text('{"schema": "espalier.bundle/1"}')
+    (out / "manifest.json").write_text('{"schema": "espalier.bundle/2"}')
     is_one_line(call("run", data, "--out", out), "manifest.json", "not the manifest of a run")
     (out / "manifest.json").write_text("{")
     is_one_line(call("run", data, "--out", out), "manifest.json", "not JSON")
@@ -162,7 +162,7 @@ def test_scoring_what_is_no_run_is_one_line(tmp_path: Path) -> None:
     bundle = folder / "bundles" / "m" / "fold=0" / "seed=0"
     bundle.mkdir(parents=True)
     (bundle / "manifest.json").write_text(json.dumps({"schema": "espalier.bundle/0"}))
-    is_one_line(call("score", folder, "--out", out), "seed=0", "espalier.bundle/1")
+    is_one_line(call("score", folder, "--out", out), "seed=0", "espalier.bundle/2")
     assert not out.exists()
 
 
