@@ -1,17 +1,30 @@
-"""Intervals for few independent clusters: the cluster is the unit of inference, never the window."""
+"""Intervals and tests for few independent clusters: the cluster is the unit of inference, never the window.
 
-from collections.abc import Sequence
+G is the number of clusters throughout. Every function is pure arithmetic on (G,) or (G, m) numbers or on states.
+"""
+
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import beta
 from scipy.stats import t as student_t
 
+from harness.episode import BoolArray
 from harness.metrics.base import Metric, State, number
 
 CONFIDENCE = 0.95
 POWER = 0.80
 MIN_CLUSTERS = 3
+"""Fewer have no interval."""
+MIN_TESTED = 6
+"""With fewer no sign-flip test reaches 5 %: its smallest p is 2 / 2^G."""
+EXACT_CLUSTERS = 16
+"""Up to so many all sign vectors are tried; above it `FLIPS` seeded ones."""
+FLIPS = 100_000
+_BLOCK = 8192  # sign vectors in memory at a time
+_TIE = 1e-9  # statistics closer than this are equal but for rounding
 
 
 @dataclass(frozen=True)
@@ -69,7 +82,7 @@ def estimate(metric: Metric, states: State, test_train_ratio: float = 0.0) -> Es
             Leaving one of G sessions out gives 1 / (G - 1). 0 where one frozen model answers all clusters.
     """
     values = metric.value(states)
-    kept = np.isfinite(values) if metric.mean_over_rows else states.any(axis=-1)
+    kept = present(metric, states)
     n = int(kept.sum())
     per_cluster = tuple(number(value) for value in values)
     if n == 0:
@@ -83,9 +96,186 @@ def estimate(metric: Metric, states: State, test_train_ratio: float = 0.0) -> Es
     error *= np.sqrt(1 + n * test_train_ratio)
     if n < MIN_CLUSTERS or not np.isfinite([value, error]).all():
         return Estimate(number(value), None, None, None, n, None, per_cluster)
-    half = float(student_t.ppf((1 + CONFIDENCE) / 2, n - 1) * error)
-    mde = half + float(student_t.ppf(POWER, n - 1) * error)
-    return Estimate(value, value - half, value + half, float(error), n, mde, per_cluster)
+    half = half_width(error, n)
+    return Estimate(value, value - half, value + half, float(error), n, detectable(error, n), per_cluster)
+
+
+def present(metric: Metric, states: State) -> BoolArray:
+    """(..., G) True where a cluster has rows that count."""
+    return np.asarray(np.isfinite(metric.value(states)) if metric.mean_over_rows else states.any(axis=-1), bool)
+
+
+def contributions(metric: Metric, states: State) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """What each cluster adds to the value: the difference of two branches' contributions is all that a paired test needs.
+
+    A metric that is a mean over rows: the clusters' values. Any other: the jackknife's pseudo-values G v - (G - 1) v_(g), v_(g)
+    being the pooled value without cluster g. Their standard error s / sqrt(G) is that of the jackknife, and pseudo-values of a
+    difference are differences of pseudo-values.
+
+    Args:
+        metric: What turns states into values.
+        states: (..., G, S) of clusters that all have rows.
+
+    Returns:
+        (...) values and (..., G) contributions.
+    """
+    if metric.mean_over_rows:
+        values = metric.value(states)
+        return values.mean(axis=-1), values
+    n, total = states.shape[-2], states.sum(axis=-2)
+    pooled = metric.value(total)
+    left_out = metric.value(total[..., None, :] - states)
+    return pooled, n * pooled[..., None] - (n - 1) * left_out
+
+
+def half_width(error: float, n: int, confidence: float = CONFIDENCE) -> float:
+    """Half of a two-sided t interval on n - 1 degrees of freedom around a value with this standard error."""
+    return float(student_t.ppf((1 + confidence) / 2, n - 1) * error)
+
+
+def detectable(error: float, n: int) -> float:
+    """The difference that a two-sided 5 % test with this standard error finds with 80 % power: (t.975 + t.80) SE."""
+    return half_width(error, n) + float(student_t.ppf(POWER, n - 1) * error)
+
+
+def clusters_needed(deviation: float, difference: float) -> int | None:
+    """The least number of clusters with which `difference` is found with 80 % power, at least `MIN_TESTED`.
+
+    Args:
+        deviation: Between clusters, of the paired difference.
+        difference: To be found; its sign does not matter.
+
+    Returns:
+        None where the difference is zero or would need more than a million clusters.
+    """
+    low, high = MIN_TESTED, 10**6
+    size = abs(difference)
+    if size == 0 or detectable(deviation / np.sqrt(high), high) > size:
+        return None
+    while low < high:
+        middle = (low + high) // 2
+        if detectable(deviation / np.sqrt(middle), middle) <= size:
+            high = middle
+        else:
+            low = middle + 1
+    return low
+
+
+def smallest_p(n: int) -> float:
+    """The smallest two-sided p that a sign-flip test of n clusters can reach."""
+    return 1.0 if n < 1 else max(2.0 / 2.0 ** min(n, 1000), 1 / (FLIPS + 1) if n > EXACT_CLUSTERS else 0.0)
+
+
+def sign_flip(differences: NDArray[np.float64], seed: int = 0) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Two-sided sign-flip tests of m paired differences, alone and as one family.
+
+    Under the null hypothesis a cluster's difference is as likely to have the other sign. All contrasts share the sign vectors, so
+    that the family keeps their correlation: the adjusted p is the share of vectors under which the largest |T| of the family
+    reaches the contrast's own (Westfall and Young 1993, single step). Of n / sum(d^2) mean^2 = T^2 / (T^2 + n - 1) nothing is
+    infinite where all differences are equal, and it orders as |T| does.
+
+    Args:
+        differences: (G, m).
+        seed: Of the sign vectors where there are more than `EXACT_CLUSTERS` clusters.
+
+    Returns:
+        (m,) p and (m,) adjusted p.
+    """
+    n, m = differences.shape
+    if n == 0 or m == 0:
+        return np.ones(m), np.ones(m)
+    squares = (differences**2).sum(axis=0)
+    scaled = differences / np.sqrt(np.where(squares > 0, squares, 1.0))
+    observed = scaled.sum(axis=0) ** 2 - _TIE
+    alone, family, tried = np.zeros(m), np.zeros(m), 0
+    for signs in _sign_vectors(n, seed):
+        flipped = (signs @ scaled) ** 2
+        alone += (flipped >= observed).sum(axis=0)
+        family += (flipped.max(axis=1)[:, None] >= observed).sum(axis=0)
+        tried += len(signs)
+    drawn = 1 if n > EXACT_CLUSTERS else 0  # the vector that was observed is one of those drawn
+    zero = squares == 0
+    p, adjusted = ((count + drawn) / (tried + drawn) for count in (alone, family))
+    return np.where(zero, 1.0, p), np.where(zero, 1.0, adjusted)
+
+
+def _sign_vectors(n: int, seed: int) -> Iterator[NDArray[np.float64]]:
+    """Blocks of (b, n) signs: all whose first sign is + (the others mirror them), or `FLIPS` seeded ones."""
+    if n <= EXACT_CLUSTERS:
+        for start in range(0, 2 ** (n - 1), _BLOCK):
+            codes = np.arange(start, min(start + _BLOCK, 2 ** (n - 1)))
+            yield _signs(codes[:, None] >> np.arange(n) & 1)
+        return
+    rng = np.random.default_rng(seed)
+    for start in range(0, FLIPS, _BLOCK):
+        yield _signs(rng.integers(0, 2, (min(_BLOCK, FLIPS - start), n)))
+
+
+def _signs(bits: NDArray[np.int64]) -> NDArray[np.float64]:
+    return np.asarray(1.0 - 2.0 * bits, np.float64)
+
+
+def holm(p: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(m,) p adjusted by Holm's step-down (1979), for contrasts that cannot share sign vectors."""
+    order = np.argsort(p, kind="stable")
+    stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
+    out = np.empty(len(p))
+    out[order] = np.minimum(stepped, 1.0)
+    return out
+
+
+def rate_interval(hits: NDArray[np.float64], rows: NDArray[np.float64]) -> tuple[float, float] | None:
+    """95 % interval of a rate over G clusters: Clopper-Pearson on the effective number of rows.
+
+    n_eff = n / (1 + (m - 1) rho), m the mean cluster size and rho the intraclass correlation by analysis of variance. Where no
+    row or every row is a hit, nothing is known of rho: the rule of three on clusters, 3 / G.
+
+    Args:
+        hits: (G,) hits per cluster.
+        rows: (G,) rows per cluster, all above 0.
+
+    Returns:
+        None where there are fewer than `MIN_CLUSTERS` clusters.
+    """
+    g, n, k = len(rows), float(rows.sum()), float(hits.sum())
+    if g < MIN_CLUSTERS:
+        return None
+    if k in (0.0, n):
+        reach = min(1.0, 3 / g)
+        return (0.0, reach) if k == 0 else (1 - reach, 1.0)
+    effective = n / (1 + (n / g - 1) * _intraclass(hits, rows))
+    rate = k / n
+    lost = (1 - CONFIDENCE) / 2
+    low = beta.ppf(lost, rate * effective, (1 - rate) * effective + 1)
+    high = beta.ppf(1 - lost, rate * effective + 1, (1 - rate) * effective)
+    return float(low), float(high)
+
+
+def _intraclass(hits: NDArray[np.float64], rows: NDArray[np.float64]) -> float:
+    """Intraclass correlation of a rate, one-way analysis of variance; within [0, 1]."""
+    g, n, rate = len(rows), rows.sum(), hits.sum() / rows.sum()
+    if n <= g:
+        return 1.0
+    between = float((rows * (hits / rows - rate) ** 2).sum() / (g - 1))
+    within = float((hits * (1 - hits / rows)).sum() / (n - g))
+    size = float((n - (rows**2).sum() / n) / (g - 1))
+    spread = between + (size - 1) * within
+    return float(np.clip((between - within) / spread, 0.0, 1.0)) if spread > 0 else 1.0
+
+
+def seed_error(table: NDArray[np.float64]) -> float | None:
+    """Standard error of the mean of (G, S) contributions that also generalises over seeds, clusters and seeds being crossed.
+
+    SE^2 = s_g^2 / G + s_s^2 / S - s_gs^2 / (G S), with the variances of the clusters' means, of the seeds' means, and of what
+    neither explains. None below three clusters or three seeds.
+    """
+    g, s = table.shape
+    if min(g, s) < MIN_CLUSTERS:
+        return None
+    clusters, seeds = table.mean(axis=1), table.mean(axis=0)
+    rest = table - clusters[:, None] - seeds + table.mean()
+    interaction = (rest**2).sum() / ((g - 1) * (s - 1))
+    return float(np.sqrt(max(clusters.var(ddof=1) / g + seeds.var(ddof=1) / s - interaction / (g * s), 0.0)))
 
 
 def mean_interval(values: NDArray[np.float64]) -> tuple[float | None, float | None, float | None]:

@@ -48,6 +48,8 @@ class Metric(ABC):
     Attributes:
         name: As in tables.
         direction: Which way is better.
+        margin: Difference that counts as none; None = two hundredths of the way from floor to ceiling.
+        bounded: True where a failed row scores the worst that a row can: the declared value is also the lower bound.
         plain: Name of the detail that says the same in the targets' own units, where the value is in others; its interval and
             its values by episode go beside it.
         mean_over_rows: True where the value is a mean over rows, so that the estimate is the mean over clusters and its interval
@@ -57,6 +59,8 @@ class Metric(ABC):
     name: ClassVar[str]
     direction: ClassVar[Literal["up", "down"]]
     mean_over_rows: ClassVar[bool]
+    margin: ClassVar[float | None] = None
+    bounded: ClassVar[bool] = False
     plain: ClassVar[str] = ""
 
     def __init__(self, context: MetricContext) -> None:

@@ -19,6 +19,8 @@ class MacroF1(Metric):
     name = "macro_f1"
     direction = "up"
     mean_over_rows = False
+    margin = 0.02
+    bounded = True
 
     def state(self, targets: Targets, predictions: Predictions) -> State:
         """(3 C,) counts of one episode's rows."""

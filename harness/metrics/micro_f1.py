@@ -20,6 +20,8 @@ class MicroF1(Metric):
     name = "micro_f1"
     direction = "up"
     mean_over_rows = False
+    margin = 0.02
+    bounded = True
 
     def state(self, targets: Targets, predictions: Predictions) -> State:
         """(3 C + 3,) counts of one episode's rows."""

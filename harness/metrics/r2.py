@@ -22,6 +22,7 @@ class R2(Metric):
     name = "r2"
     direction = "up"
     mean_over_rows = False
+    margin = 0.02
 
     def state(self, targets: Targets, predictions: Predictions) -> State:
         """(4 + 2 D,) sums over one episode's rows."""

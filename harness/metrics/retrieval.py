@@ -41,6 +41,8 @@ class ReciprocalRank(Metric):
     name = "mrr"
     direction = "up"
     mean_over_rows = True
+    margin = 0.02
+    bounded = True
 
     def state(self, targets: Targets, predictions: Predictions) -> State:
         """(7,) sums over the queries of one episode."""
