@@ -1,19 +1,33 @@
-"""The leaderboard: values with intervals over clusters, floors, ceilings, coverage, failures. One dict, many renderings."""
+"""The leaderboard: values with intervals over clusters, verdicts, ranks, floors, coverage. One dict, many renderings."""
 
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.answers import Status
 from harness.bundle import Bundle
-from harness.evaluate import FLOOR, Cell, Evaluation
+from harness.compare import Contrast, Side, compare, margin_of
+from harness.evaluate import FLOOR, Cell, Evaluation, Key
 from harness.metrics.base import Metric, State
+from harness.metrics.probability import probability_values
+from harness.ranking import LEAST_COVERAGE, Entry, Ranking, rank
 from harness.splits import Split
-from harness.stats import Estimate, cluster_states, estimate, mean_interval, skill
+from harness.stats import (
+    Estimate,
+    cluster_states,
+    contributions,
+    estimate,
+    mean_interval,
+    present,
+    rate_interval,
+    seed_error,
+    skill,
+)
 from harness.tasks.base import Task
 
-SCHEMA = "espalier.leaderboard/1"
+SCHEMA = "espalier.leaderboard/2"
 GRADES = ("mock", "smoke", "dry_run", "held_out")
 TINY_WEIGHTS = "tiny-pretrained"
 """`BranchCard.weights` of a branch whose pretrained weights our own scripts made small, from demo sessions."""
@@ -35,21 +49,29 @@ def evidence_grade(*, simulated: bool, limited: bool, split: Split, selected: bo
     return "dry_run" if selected or split.unit == "interval" or any(split.shared().values()) else "held_out"
 
 
-def row_evidence(run: str, weights: str) -> str:
-    """Evidence of one branch's row: that of the run, at most `smoke` where it stands on a tiny checkpoint.
+def row_evidence(run: str, weights: str, *, imported: bool = False) -> str:
+    """Evidence of one branch's row: that of the run, at most `smoke` on a tiny checkpoint or where it was made elsewhere.
 
     Args:
         run: As `evidence_grade` gave it.
         weights: `BranchCard.weights`.
+        imported: True where nobody here saw how the predictions were made.
     """
-    return min(run, "smoke", key=GRADES.index) if weights == TINY_WEIGHTS else run
+    return min(run, "smoke", key=GRADES.index) if weights == TINY_WEIGHTS or imported else run
 
 
-def build(evaluation: Evaluation, evidence: str, quarantined: int = 0) -> dict[str, Any]:
-    """The table as JSON values; see design: `leaderboard.json`. Verdicts and ranks are null: intervals alone decide nothing."""
+def build(evaluation: Evaluation, evidence: str, quarantined: int = 0, margins: dict[str, float] | None = None) -> dict[str, Any]:
+    """The table as JSON values; see design: `leaderboard.json`.
+
+    Args:
+        evaluation: All states.
+        evidence: Grade of the run.
+        quarantined: Episodes that could not be read.
+        margins: Metric -> difference that counts as none, where the run says so.
+    """
     held = evaluation.held
     split = held.split
-    table = [_Tasked(evaluation, task) for task in held.tasks]
+    table = [_Tasked(evaluation, task, margins or {}) for task in held.tasks]
     rows = [row for tasked in table for row in tasked.rows(evidence)]
     return {
         "schema": SCHEMA,
@@ -64,9 +86,27 @@ def build(evaluation: Evaluation, evidence: str, quarantined: int = 0) -> dict[s
             "shared": {name: units for name, units in split.shared().items() if units and split.unit != "interval"},
             "quarantined": quarantined,
         },
+        "branches": _capabilities(evaluation),
         "tasks": [tasked.summary() for tasked in table],
         "rows": rows,
+        "comparisons": [tasked.compared(contrast) for tasked in table for contrast in tasked.ranking.contrasts],
     }
+
+
+def _capabilities(evaluation: Evaluation) -> list[dict[str, Any]]:
+    """Branch by branch what it is, what its weights have seen, and how it answers each task; null = N/A."""
+    first = {bundle.branch: bundle for bundle in reversed(evaluation.bundles)}
+    return [
+        {
+            "branch": name,
+            "family": bundle.family,
+            "weights": bundle.card.get("weights", ""),
+            "pretraining": bundle.card.get("pretraining", {}),
+            "imported": bundle.imported,
+            "answers": {task.id: bundle.routes.get(task.id) for task in evaluation.held.tasks},
+        }
+        for name, bundle in sorted(first.items())
+    ]
 
 
 class _Tasked:
@@ -75,19 +115,32 @@ class _Tasked:
     Args:
         evaluation: All states.
         task: The task.
+        margins: Metric -> difference that counts as none.
     """
 
-    def __init__(self, evaluation: Evaluation, task: Task) -> None:
+    def __init__(self, evaluation: Evaluation, task: Task, margins: dict[str, float]) -> None:
         self.evaluation = evaluation
         self.task = task
         self.metric: Metric = evaluation.metrics[task.id, 0]
-        self.clusters = evaluation.held.split.clusters
-        floor = evaluation.cells.get((FLOOR, task.id))
-        self.floor = self._estimate(floor, refitted=False)[0].value if floor else None
+        self.cells = {branch: cell for (branch, of), cell in evaluation.cells.items() if of == task.id}
+        self.episodes = sorted({key[2] for cell in self.cells.values() for key in cell.states})
+        self.clusters = [evaluation.held.split.clusters[e] for e in self.episodes]
+        self.bundles: dict[str, list[Bundle]] = {}
+        for bundle in evaluation.bundles:
+            if task.id in bundle.routes and bundle.branch in self.cells:
+                self.bundles.setdefault(bundle.branch, []).append(bundle)
+        self.sides = {name: self._side(name, cell) for name, cell in self.cells.items() if cell.states}
+        self.estimates = {n: estimate(self.metric, side.states, side.test_train_ratio) for n, side in self.sides.items()}
+        self.floor = self.estimates[FLOOR].value if FLOOR in self.estimates else None
+        self.margin = margin_of(self.metric, self.floor, task.ceiling, margins)
+        self.vacuous = self._vacuous()
+        self.ranking: Ranking = rank(self.metric, self._entries(), self.margin)
+        self.above_floor = self._against_floor()
 
     def summary(self) -> dict[str, Any]:
         """The task's entry."""
-        cell = self.evaluation.cells.get((FLOOR, self.task.id))
+        cell = self.cells.get(FLOOR)
+        floor = {"branch": self.task.floor, "value": self.floor}
         return {
             "id": self.task.id,
             "title": self.task.title,
@@ -95,26 +148,89 @@ class _Tasked:
             "unit": self.task.unit,
             "group_units": self.task.group_units(),
             "direction": self.metric.direction,
-            "vacuous": self._vacuous(),
-            "floor": {"branch": self.task.floor, "value": self.floor},
+            "vacuous": self.vacuous,
+            "floor": floor | {"probabilities": _probabilities(cell) if cell else None},
             "ceiling": self.task.ceiling,
+            "margin": self.margin,
             "n_samples": cell.n_samples.get(0, 0) if cell else 0,
+            "ranking": self.ranking.companies,
         }
+
+    def compared(self, contrast: Contrast) -> dict[str, Any]:
+        """One pair's entry."""
+        return {"task": self.task.id, "metric": self.metric.name, "unit": self.task.unit, **contrast.as_json()}
 
     def rows(self, evidence: str) -> list[dict[str, Any]]:
         """One row per branch that answers, best first; privileged rows last."""
-        bundles: dict[str, list[Bundle]] = {}
-        for bundle in self.evaluation.bundles:
-            if self.task.id in bundle.routes:
-                bundles.setdefault(bundle.branch, []).append(bundle)
-        rows = [
-            self._row(name, mine, self.evaluation.cells[name, self.task.id], evidence)
-            for name, mine in bundles.items()
-            if (name, self.task.id) in self.evaluation.cells
-        ]
+        rows = [self._row(name, mine, self.cells[name], evidence) for name, mine in self.bundles.items()]
         sign = 1.0 if self.metric.direction == "down" else -1.0
         worst = np.inf
         return sorted(rows, key=lambda r: (r["privileged"], worst if r["value"] is None else sign * r["value"], r["branch"]))
+
+    def _side(self, name: str, cell: Cell) -> Side:
+        """States of one branch by cluster, seeds averaged; all zero where it has no rows."""
+        bundles = self.bundles.get(name, [])
+        refitted = bool(bundles) and bool(bundles[0].card.get("fitted"))
+        return Side(name, cluster_states(self._by_episode(cell.states), self.clusters), self._refit_ratio() if refitted else 0.0)
+
+    def _by_episode(self, states: dict[Key, State]) -> State:
+        """(E, S) states of every episode, averaged over seeds."""
+        found: dict[str, list[State]] = {}
+        for key in sorted(states):
+            found.setdefault(key[2], []).append(states[key])
+        width = len(next(iter(states.values())))
+        return np.stack([np.mean(found[e], axis=0) if e in found else np.zeros(width) for e in self.episodes])
+
+    def _refit_ratio(self) -> float:
+        """Test clusters per training cluster, where every fold was fitted anew; see `harness.stats.estimate`."""
+        split = self.evaluation.held.split
+        if len(split.folds) < 2:
+            return 0.0
+        sizes = [({split.clusters[e] for e in f.test}, {split.clusters[e] for e in f.train}) for f in split.folds]
+        return float(np.mean([len(test) / len(train) for test, train in sizes]))
+
+    def _entries(self) -> list[Entry]:
+        names = [name for name, mine in self.bundles.items() if name in self.sides and not mine[0].privileged]
+        return [
+            Entry(
+                self.sides[name],
+                self.estimates[name].value,
+                self.cells[name].route,
+                self._track(self.bundles[name]),
+                self._unranked(name),
+            )
+            for name in names
+        ]
+
+    def _track(self, bundles: list[Bundle]) -> str:
+        """`common` where the run names its inputs and the branch was shown nothing else; a floor looks at no input."""
+        common = set(self.evaluation.held.common)
+        if not common:
+            return "full"
+        if bundles[0].family == "floor":
+            return "common"
+        shown = [None if b.inputs is None else b.inputs.get(self.task.id) for b in bundles]
+        return "common" if all(inputs is not None and set(inputs) <= common for inputs in shown) else "full"
+
+    def _unranked(self, name: str) -> str | None:
+        if self.bundles[name][0].privileged:
+            return "privileged"
+        if self.bundles[name][0].imported:
+            return "imported"
+        if self.vacuous:
+            return "the task is vacuous"
+        coverage = _coverage(self.cells[name])
+        if coverage is not None and coverage < LEAST_COVERAGE:
+            return f"under {100 * LEAST_COVERAGE:.0f} % answered"
+        return "no value" if self.estimates[name].value is None else None
+
+    def _against_floor(self) -> dict[str, Contrast]:
+        """Every branch against the floor, as one family."""
+        if FLOOR not in self.sides:
+            return {}
+        names = [name for name, mine in self.bundles.items() if name in self.sides and not mine[0].privileged]
+        pairs = [(self.sides[name], self.sides[FLOOR]) for name in names]
+        return dict(zip(names, compare(self.metric, pairs, self.margin), strict=True))
 
     def _vacuous(self) -> str | None:
         """Why the task asks nothing, or null."""
@@ -129,71 +245,81 @@ class _Tasked:
             return "constant target"
         return None
 
-    def _estimate(self, cell: Cell, *, refitted: bool) -> tuple[Estimate, State, list[str]]:
-        """Estimate over clusters, (E, S) states averaged over seeds, and their episodes.
-
-        Args:
-            cell: States of one branch.
-            refitted: True where the branch was fitted anew for every fold.
-        """
-        by_episode: dict[str, list[State]] = {}
-        for (_, _, episode), state in sorted(cell.states.items(), key=lambda item: item[0]):
-            by_episode.setdefault(episode, []).append(state)
-        if not by_episode:
-            return Estimate(None, None, None, None, 0, None, ()), np.zeros((0, 0)), []
-        episodes = sorted(by_episode)
-        states = np.stack([np.mean(by_episode[e], axis=0) for e in episodes])
-        clusters = [self.clusters[e] for e in episodes]
-        ratio = self._refit_ratio() if refitted else 0.0
-        return estimate(self.metric, cluster_states(states, clusters), ratio), states, episodes
-
-    def _refit_ratio(self) -> float:
-        """Test clusters per training cluster, where every fold was fitted anew; see `harness.stats.estimate`."""
-        folds = self.evaluation.held.split.folds
-        if len(folds) < 2:
-            return 0.0
-        sizes = [({self.clusters[e] for e in f.test}, {self.clusters[e] for e in f.train}) for f in folds]
-        return float(np.mean([len(test) / len(train) for test, train in sizes]))
-
     def _row(self, name: str, bundles: list[Bundle], cell: Cell, evidence: str) -> dict[str, Any]:
         first = bundles[0]
-        found, states, episodes = self._estimate(cell, refitted=bool(first.card.get("fitted")))
-        total = states.sum(axis=0) if len(states) else np.zeros(0)
-        answered = cell.statuses.get(Status.OK.value, 0)
-        scored = sum(cell.statuses.values())
+        found = self.estimates.get(name, Estimate(None, None, None, None, 0, None, ()))
         seen, unseen = self._strata(cell)
+        against = self.above_floor.get(name)
+        interval = self.ranking.intervals.get(name)
         return {
             "branch": name,
             "family": first.family,
             "task": self.task.id,
             "route": cell.route,
-            "track": first.card.get("track", "full"),
-            "evidence": row_evidence(evidence, first.card.get("weights", "")),
+            "track": self._track(bundles),
+            "evidence": row_evidence(evidence, first.card.get("weights", ""), imported=first.imported),
             "privileged": first.privileged,
+            "unranked": self._unranked(name),
+            "gates": sorted(set(self.evaluation.unmet.get(name, ()))),
             "value": found.value,
             "ci_low": found.ci_low,
             "ci_high": found.ci_high,
-            "mde": found.mde,
+            "mde": against.mde if against else found.mde,
             "skill": skill(found.value, self.floor, self.task.ceiling),
-            "coverage": answered / scored if scored else None,
+            "coverage": _coverage(cell),
+            "coverage_ci": self._coverage_interval(cell),
             "n_samples": max(cell.n_samples.values(), default=0),
             "n_clusters": found.n_clusters,
             "n_folds": len({b.fold for b in bundles}),
             "n_seeds": len({b.seed for b in bundles}),
             "failures": {s: n for s, n in sorted(cell.statuses.items()) if s != Status.OK.value},
-            "rank_interval": None,
-            "verdict_vs_floor": None,
-            "leaning": None,
+            "complete_case": self._pooled(cell.complete),
+            "bounds": self._bounds(found, cell),
+            "rank_interval": list(interval) if interval else None,
+            "verdict_vs_floor": against.verdict if against else None,
+            "p_vs_floor": against.p_adjusted if against else None,
+            "leaning": against.leaning if against else None,
             "seen_value": seen,
             "unseen_value": unseen,
+            "strata": self._sensor_strata(cell),
+            "probabilities": _probabilities(cell),
             "cost": _cost(bundles),
-            "detail": (self._detail(total, states, episodes, cell) if len(states) else {}) | self._notes(bundles),
+            "detail": (self._detail(cell) if cell.states else {}) | self._said(bundles),
         }
 
-    def _notes(self, bundles: list[Bundle]) -> dict[str, Any]:
-        """What the fits have to say of this task, e.g. what a forecast is conditioned on: it may differ by fold."""
+    def _pooled(self, states: dict[Key, State]) -> float | None:
+        """The value of some of the rows: by the same rule as the value, clusters without such rows left out."""
+        if not states:
+            return None
+        return estimate(self.metric, cluster_states(self._by_episode(states), self.clusters)).value
+
+    def _bounds(self, found: Estimate, cell: Cell) -> dict[str, float | None]:
+        """What the failed rows could have made of the value; `worst` is null for errors, which have no worst value."""
+        return {"worst": found.value if self.metric.bounded or not _failed(cell) else None, "best": self._pooled(cell.best)}
+
+    def _coverage_interval(self, cell: Cell) -> list[float] | None:
+        by_cluster: dict[str, NDArray] = {}
+        for key, counts in cell.answered.items():
+            cluster = self.evaluation.held.split.clusters[key[2]]
+            by_cluster[cluster] = by_cluster.get(cluster, np.zeros(2)) + np.array(counts)
+        hits, rows = np.array(list(by_cluster.values())).reshape(-1, 2).T
+        found = rate_interval(hits, rows)
+        return None if found is None else list(found)
+
+    def _sensor_strata(self, cell: Cell) -> dict[str, dict[str, Any]]:
+        """Sensors missing -> value of those rows and how many states they come from; empty where nothing is missing anywhere."""
+        if set(cell.strata) <= {""}:
+            return {}
+        return {
+            name or "complete": {"value": self._pooled(states), "episodes": len({key[2] for key in states})}
+            for name, states in sorted(cell.strata.items())
+        }
+
+    def _said(self, bundles: list[Bundle]) -> dict[str, Any]:
+        """What the fits have to say of this task, e.g. what a forecast is conditioned on, and figures by other definitions."""
         notes = {str(note) for bundle in bundles if (note := bundle.details.get("notes", {}).get(self.task.id))}
-        return {"notes": sorted(notes)} if notes else {}
+        published = [figures for bundle in bundles if (figures := bundle.details.get("published", {}).get(self.task.id))]
+        return ({"notes": sorted(notes)} if notes else {}) | ({"published": published[0]} if published else {})
 
     def _strata(self, cell: Cell) -> tuple[float | None, float | None]:
         """Value on rows with a label that train has, and on rows without; train differs by fold, so the mean over folds."""
@@ -203,26 +329,62 @@ class _Tasked:
         seen, unseen = (float(np.mean(column)) if column else None for column in columns)
         return seen, unseen
 
-    def _detail(self, total: State, states: State, episodes: list[str], cell: Cell) -> dict[str, Any]:
-        detail: dict[str, Any] = dict(self.metric.details(total))
+    def _detail(self, cell: Cell) -> dict[str, Any]:
+        states = self._by_episode(cell.states)
+        there = {key[2] for key in cell.states}
+        detail: dict[str, Any] = dict(self.metric.details(states.sum(axis=0)))
         values = self.metric.value(states)
-        detail["per_episode"] = {e: _number(v) for e, v in zip(episodes, values, strict=True)}
+        detail["per_episode"] = {e: _number(v) for e, v in zip(self.episodes, values, strict=True) if e in there}
         if self.metric.plain:
-            detail |= self._plain(states, episodes)
+            detail |= self._plain(states, there)
         folds = sorted({fold for fold, _, _ in cell.states})
         if len(folds) > 1:
             detail["per_fold"] = {str(f): _number(self.metric.value(_fold_state(cell, f))) for f in folds}
-        return detail
+            detail |= self.metric.fold_details(np.stack([_fold_state(cell, f) for f in folds]))
+        return detail | self._seeds(cell)
 
-    def _plain(self, states: State, episodes: list[str]) -> dict[str, Any]:
+    def _seeds(self, cell: Cell) -> dict[str, Any]:
+        """Values by seed; their spread, and the standard error that also generalises over seeds, from three seeds on."""
+        seeds = sorted({seed for _, seed, _ in cell.states})
+        if len(seeds) < 2:
+            return {}
+        by_seed = [{key: state for key, state in cell.states.items() if key[1] == seed} for seed in seeds]
+        states = np.stack([cluster_states(self._by_episode(part), self.clusters) for part in by_seed])
+        kept = present(self.metric, states).all(axis=0)
+        if not kept.any():
+            return {}
+        values, parts = contributions(self.metric, states[:, kept])
+        return {
+            "per_seed": {str(seed): _number(value) for seed, value in zip(seeds, values, strict=True)},
+            "seed_sd": _number(np.std(values, ddof=1)),
+            "se_over_seeds_and_clusters": seed_error(parts.T),
+        }
+
+    def _plain(self, states: State, there: set[str]) -> dict[str, Any]:
         """The plain number by episode, and its mean over clusters with a t interval (`NAME_mean`, `NAME_ci_low`, ...)."""
         name = self.metric.plain
-        by_cluster = cluster_states(states, [self.clusters[e] for e in episodes])
-        values = [self.metric.details(state)[name] for state in by_cluster]
+        values = [self.metric.details(state)[name] for state in cluster_states(states, self.clusters)]
         mean = mean_interval(np.array([v for v in values if isinstance(v, float)]))
-        by_episode = {e: self.metric.details(state)[name] for e, state in zip(episodes, states, strict=True)}
+        pairs = zip(self.episodes, states, strict=True)
+        by_episode = {e: self.metric.details(state)[name] for e, state in pairs if e in there}
         ends = zip(("mean", "ci_low", "ci_high"), mean, strict=True)
         return {f"{name}_per_episode": by_episode} | {f"{name}_{end}": value for end, value in ends}
+
+
+def _coverage(cell: Cell) -> float | None:
+    scored = sum(cell.statuses.values())
+    return cell.statuses.get(Status.OK.value, 0) / scored if scored else None
+
+
+def _failed(cell: Cell) -> bool:
+    return any(status != Status.OK.value for status in cell.statuses)
+
+
+def _probabilities(cell: Cell) -> dict[str, float | None] | None:
+    """Log-loss and the like over all rows that were given probabilities; None where the branch offers none."""
+    if not cell.probabilities:
+        return None
+    return probability_values(np.sum(list(cell.probabilities.values()), axis=0))
 
 
 def _fold_state(cell: Cell, fold: int) -> State:

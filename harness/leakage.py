@@ -7,7 +7,7 @@ from harness.errors import BadInput
 from harness.splits import Split
 
 if TYPE_CHECKING:
-    from harness.evaluate import Held
+    from harness.held import Held
 
 PROVENANCE = "provenance"
 

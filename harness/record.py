@@ -45,6 +45,7 @@ class EpisodeRecord:
         considered: Tasks that were asked about.
         decoded_frames: Video track -> frames decoded by this ingest (0 where the store had them).
         seconds: Wall time of the ingest.
+        sensors: Modalities that the episode measures, sorted; labels and calibration are none.
     """
 
     id: str
@@ -58,6 +59,7 @@ class EpisodeRecord:
     considered: list[str] = field(default_factory=list)
     decoded_frames: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
+    sensors: list[str] = field(default_factory=list)
 
     def to_metadata(self) -> dict[bytes, bytes]:
         """As Parquet schema metadata."""

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from harness.bundle import Bundle, find_bundles
 from harness.card import Card, first_line
 from harness.dataset import Dataset
 from harness.errors import BadInput
-from harness.evaluate import FLOOR, Cell, Evaluation, Held, evaluate
+from harness.evaluate import FLOOR, Cell, Evaluation, evaluate
+from harness.held import Held
 from harness.leaderboard import build, evidence_grade
 from harness.manifest import write_json
 from harness.pipeline.plan import make_task
@@ -102,9 +104,10 @@ def held_of(run: Path, manifest: dict[str, Any]) -> Held:
         split = Split.load(split_file)
     except (ValueError, KeyError, TypeError) as error:
         raise BadInput(f"{split_file}: no split ({type(error).__name__}: {first_line(error)}); copy the run again") from error
-    held = Held(run / "targets", split, tasks, WindowSpec(**manifest["windows"]))
+    common = tuple(manifest["config"].get("modalities", ()))
+    held = Held(run / "targets", split, tasks, WindowSpec(**manifest["windows"]), common=common)
     posed = {task for e in held.present(split.episodes) for task in EpisodeRecord.from_file(held.file(e)).tasks}
-    return Held(held.targets, split, tuple(t for t in tasks if t.id in posed), held.spec)
+    return replace(held, tasks=tuple(t for t in tasks if t.id in posed))
 
 
 def score_paths(paths: Sequence[Path], targets: Path | None, out: Path) -> dict[str, Any]:

@@ -10,7 +10,8 @@ from scipy.stats import t as student_t
 from harness.config import load_config
 from harness.dataset import open_dataset
 from harness.demo import write_demo
-from harness.evaluate import FLOOR, Evaluation, Held, evaluate
+from harness.evaluate import FLOOR, Evaluation, evaluate
+from harness.held import Held
 from harness.metrics.base import Metric
 from harness.pipeline.fit import FitJob, fit_branch
 from harness.pipeline.ingest import ingest_episode

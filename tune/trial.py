@@ -15,7 +15,8 @@ from ray import tune
 from harness.branch import Artifact
 from harness.bundle import Bundle
 from harness.card import first_line
-from harness.evaluate import Held, evaluate
+from harness.evaluate import evaluate
+from harness.held import Held
 from harness.leaderboard import build
 from harness.pipeline.fit import FitJob, artifact_folder, fit_branch, is_fitted
 from harness.pipeline.plan import Plan

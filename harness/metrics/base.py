@@ -5,14 +5,14 @@ a jackknife is a sum with one row left out, and `value` takes any leading axes.
 """
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import ClassVar, Literal, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from harness.answers import Predictions, Targets
+from harness.answers import Predictions, Targets, all_ok
 
 State = NDArray[np.float64]
 Details = dict[str, float | dict[str, float | None] | None]
@@ -90,9 +90,28 @@ class Metric(ABC):
         """The value on rows whose label occurs in train, and on rows whose label does not; None where it means nothing."""
         return None, None
 
+    def best_case(self, targets: Targets, predictions: Predictions) -> State:
+        """(S,) the state if every failed row had been right: the upper bound beside the declared value."""
+        return self.state(targets, as_if_right(targets, predictions))
+
     def chance(self, targets: Targets) -> State | None:
         """(S,) the expected state of a guess where it has a closed form (retrieval); None elsewhere."""
         return None
+
+
+def as_if_right(targets: Targets, predictions: Predictions) -> Predictions:
+    """The rows with the truth in place of what failed. Labels and sets of both are over the same first words."""
+    ok = predictions.ok
+    labels, sets, values = predictions.labels, predictions.label_sets, predictions.values
+    if labels is not None and targets.labels is not None:
+        labels = np.where(ok, labels, targets.labels).astype(np.int32)
+    if sets is not None and targets.label_sets is not None:
+        true = np.zeros(sets.shape, bool)
+        true[:, : targets.label_sets.shape[1]] = targets.label_sets
+        sets = np.where(ok[:, None], sets, true)
+    if values is not None and targets.values is not None:
+        values = np.where(ok[:, None], values, np.nan_to_num(targets.values, nan=0.0))
+    return replace(predictions, status=all_ok(len(ok)), labels=labels, label_sets=sets, values=values)
 
 
 def metric_class(path: str) -> type[Metric]:

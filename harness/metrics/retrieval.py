@@ -69,6 +69,13 @@ class ReciprocalRank(Metric):
         names = (*(f"recall@{k}" for k in RECALL_AT), "mean_rank", "gallery_size")
         return {name: number(mean) for name, mean in zip(names, means, strict=True)}
 
+    def best_case(self, targets: Targets, predictions: Predictions) -> State:
+        """(7,) the answered rows among themselves, and every failed query at rank 1."""
+        answered = np.flatnonzero(predictions.ok)
+        n, lost = len(targets), len(targets) - len(answered)
+        state = self.state(targets.take(answered), predictions.take(answered))
+        return pack(n, state[1] + lost, state[2:5] + lost, state[5] + lost, n * n)
+
     def chance(self, targets: Targets) -> State:
         """(7,) expected state of a random order of each gallery.
 

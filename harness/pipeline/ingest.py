@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from harness.card import first_line
+from harness.coverage import lacking, sensors_of
 from harness.episode import Episode, EpisodeRef, Modality
 from harness.errors import BadInput, UnreadableEpisode, WorkFailed
 from harness.features import data_set_blocks, descriptors_for
@@ -160,13 +161,22 @@ def describe(plan: Plan, episode: Episode, key: str, recorded: dict[str, Modalit
     widths = {b.name: len(b.columns(episode)) for b in blocks if b.available(episode)}
     posed = [t for t in plan.tasks if plan.task(t).poses(list(recorded))]
     shapes = {t: list(plan.task(t).shape(episode)) for t in posed if plan.task(t).answer == "vector"}
-    lacking = dict(episode.lacking)
+    absent_tracks = dict(episode.lacking)
     there = {m.value for m in recorded.values()}
     absent = {m: f"modalities=[...] asks for {m} and this episode has none" for m in plan.config.modalities if m not in there}
     if absent:  # counted as lacking, neither trained nor tested on
-        lacking, posed, shapes = lacking | absent, [], {}
+        absent_tracks, posed, shapes = absent_tracks | absent, [], {}
     return EpisodeRecord(
-        episode.id, key, len(episode.timeline), tracks, lacking, widths, shapes, posed, considered=list(plan.tasks)
+        episode.id,
+        key,
+        len(episode.timeline),
+        tracks,
+        absent_tracks,
+        widths,
+        shapes,
+        posed,
+        considered=list(plan.tasks),
+        sensors=sensors_of(recorded.values()),
     )
 
 
@@ -177,7 +187,8 @@ def write_targets(plan: Plan, episode: Episode, record: EpisodeRecord) -> None:
         task = plan.task(task_id)
         samples = make_samples(task.samples, episode.id, episode.timeline, plan.spec)
         if len(samples):
-            tables.append(targets_table(task_id, samples, task.targets(episode, samples, plan.spec)))
+            targets = replace(task.targets(episode, samples, plan.spec), lacking=lacking(episode, samples, plan.spec))
+            tables.append(targets_table(task_id, samples, targets))
     empty = TARGET_SCHEMA.empty_table()
     write_atomically(tables or [empty], plan.targets_file(episode.id), record.to_metadata())
 

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 
 from harness.answers import Predictions, Targets
 from harness.bundle import Bundle
-from harness.evaluate import Held
+from harness.held import Held
 from harness.record import file_stem
 from harness.tables import by_task, read_predictions, sample_ids
 from harness.tasks.base import Task

@@ -11,7 +11,8 @@ from harness.answers import Predictions, Status, Targets, all_ok
 from harness.bundle import Bundle
 from harness.episode import Episode, Modality, Track
 from harness.errors import BadInput
-from harness.evaluate import Held, evaluate
+from harness.evaluate import evaluate
+from harness.held import Held
 from harness.leaderboard import build, evidence_grade
 from harness.metrics.boundary_f1 import boundary_counts
 from harness.record import EpisodeRecord
@@ -76,13 +77,20 @@ def test_a_perfect_bundle_is_at_the_ceiling(held: Held, tmp_path: Path) -> None:
     assert (row["value"], row["ci_low"], row["ci_high"]) == (1.0, 1.0, 1.0)
     assert row["skill"] == 1.0 and row["coverage"] == 1.0 and row["failures"] == {}
     assert row["n_samples"] == 11 and row["n_clusters"] == 3  # one of twelve windows has no label
-    assert row["verdict_vs_floor"] is None
+    # Three clusters: an interval, and no verdict can be reached.
+    assert (row["verdict_vs_floor"], row["leaning"]) == ("inconclusive", "better")
+    assert row["rank_interval"] == [1, 1] and row["unranked"] is None
 
 
 def test_the_floor_is_the_majority_of_train(held: Held, tmp_path: Path) -> None:
     board = build(evaluate(held, [bundle(held, tmp_path / "m", PERFECT)]), "held_out")
     # Always "pour": 5 of 11 right; F1(pour) = 10 / 16, F1(stir) = 0.
-    assert board["tasks"][0]["floor"] == {"branch": "majority", "value": pytest.approx(10 / 16 / 2)}
+    floor = board["tasks"][0]["floor"]
+    assert (floor["branch"], floor["value"]) == ("majority", pytest.approx(10 / 16 / 2))
+    # The prior of train is 3/4, 1/4: log-loss over 5 rows of "pour" and 6 of "stir".
+    assert floor["probabilities"]["log_loss"] == pytest.approx(-(5 * np.log(0.75) + 6 * np.log(0.25)) / 11)
+    assert floor["probabilities"]["brier"] == pytest.approx((5 * 2 * 0.25**2 + 6 * 2 * 0.75**2) / 11)
+    assert floor["probabilities"]["ece"] == pytest.approx(abs(0.75 - 5 / 11))
     assert board["tasks"][0]["vacuous"] is None
 
 
@@ -124,7 +132,7 @@ def test_boundaries_are_matched_over_all_parts_of_an_episode(tmp_path: Path) -> 
         codes = rng.integers(0, 2, len(rows)).astype(np.int32)
         answers = Predictions(all_ok(len(rows)), labels=codes, vocabulary=("steady", "transition"))
         expected += boundary_counts(targets, answers) if episode != "train" else 0.0
-        for made, size in ((whole, 100), (parts, 5)):
+        for made, size in ((whole, 100), (parts, 5)) if episode != "train" else ():
             for first in range(0, len(rows), size):
                 index = np.arange(first, min(first + size, len(rows)))
                 part = predictions_table(task.id, rows.take(index), answers.take(index), 0, 0, 0)

@@ -5,7 +5,7 @@ from PIL import Image
 
 from harness.answers import Predictions, Status, Targets, all_ok
 from harness.bundle import Bundle
-from harness.evaluate import Held
+from harness.held import Held
 from harness.record import EpisodeRecord
 from harness.report.examples import LABEL, SCALE, write_examples
 from harness.splits import Fold, Split
