@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal, Protocol, Self, cast
 
 from harness.answers import Predictions, Targets
 from harness.card import suggest
+from harness.episode import Modality
 from harness.errors import BadInput
 from harness.manifest import ENTRY_POINTS
 from harness.model_plan import ModelPlan
@@ -62,11 +63,13 @@ class Needs:
         tracks: Shell patterns over track names.
         features: True for the window features of the run's block list.
         frames: Decoded frames, which are shown as tracks `frames/<camera>@<height>x<width>`.
+        vital: Modalities without which it has no answer, where a view may show others beside them.
     """
 
     tracks: tuple[str, ...] = ()
     features: bool = False
     frames: tuple[FramesWant, ...] = ()
+    vital: tuple[Modality, ...] = ()
 
 
 @dataclass(frozen=True)

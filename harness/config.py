@@ -90,9 +90,12 @@ class RunConfig:
         windows: Windows.
         split: Which episodes train, validate and test.
         limit: A smaller run.
-        features: Feature blocks: `default`, `published`, block names or shell patterns.
+        features: Feature blocks: `default`, `published`, block names or shell patterns; `-NAME` takes away again.
         modalities: An episode must have all of these, and window features are of these alone; empty = whatever there is. What a
             continuous future goes on from (the commands before an action chunk) is shown as ever.
+        hidden: Modalities that no branch is shown, nor anything made of them; targets and samples stay. The past that a
+            continuous future goes on from is hidden too. A task that a branch cannot answer with what is left is N/A for it.
+        only: No branch is shown anything but what measures one of these; empty = everything. See `harness.hiding`.
         seeds: Every fitted branch runs once per seed.
         store: The track store.
         table: Columns of a plain table.
@@ -109,6 +112,8 @@ class RunConfig:
     limit: LimitConfig = field(default_factory=LimitConfig)
     features: list[str] = field(default_factory=lambda: ["default"])
     modalities: list[str] = field(default_factory=list)
+    hidden: list[str] = field(default_factory=list)
+    only: list[str] = field(default_factory=list)
     seeds: list[int] = field(default_factory=lambda: [0])
     store: StoreConfig = field(default_factory=StoreConfig)
     table: TableOptions = field(default_factory=TableOptions)

@@ -2,7 +2,8 @@
 
 import sys
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Literal
 
@@ -10,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.branch import Needs
-from harness.episode import BoolArray, Episode, Modality
+from harness.episode import BoolArray, Episode, Modality, Track
 from harness.features.base import Block
+from harness.hiding import Hiding
 from harness.tasks.base import Task, ViewSpec
 from harness.window import (
     FeatureMatrix,
@@ -36,13 +38,22 @@ class Observer:
         blocks: Feature blocks of the run, in order.
         widths: Block -> columns.
         modalities: Only features that measure one of these; empty = all.
+        hiding: What is kept from every branch.
     """
 
-    def __init__(self, spec: WindowSpec, blocks: Sequence[Block], widths: dict[str, int], modalities: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        spec: WindowSpec,
+        blocks: Sequence[Block],
+        widths: dict[str, int],
+        modalities: Sequence[str] = (),
+        hiding: Hiding | None = None,
+    ) -> None:
         self.spec = spec
         self.blocks = tuple(blocks)
         self.widths = widths
         self.modalities = frozenset(modalities)
+        self.hiding = hiding or Hiding()
         self._cache: OrderedDict[tuple[str, str], tuple[NDArray[np.float32], BoolArray]] = OrderedDict()
         self._cached_bytes = 0
 
@@ -73,21 +84,54 @@ class Observer:
             chosen = [(samples.starts.shape[1] - 1, task.views[1])]
         elif task.answer != "retrieval":
             chosen = [(i, task.views[min(i, len(task.views) - 1)]) for i in range(samples.starts.shape[1])]
-        views = tuple(self._view(episode, spec, samples.starts[:, i], needs) for i, spec in chosen)
+        past = task.tracks_for_history()
+        views = tuple(self._view(episode, spec, samples.starts[:, i], needs, past) for i, spec in chosen)
         return ObservedBatch(task.id, views, row_seeds(samples.ids, seed, draw, role), role)
 
-    def _view(self, episode: Episode, allowed: ViewSpec, starts: NDArray[np.int64], needs: Needs) -> View:
+    def shows(
+        self, episode: Episode, task: Task, needs: Needs, hiding: Hiding | None = None
+    ) -> tuple[dict[str, tuple[Modality, ...]], ...]:
+        """Per view of a task, what it shows of an episode -> what that is made of; window features as `features/BLOCK`.
+
+        Args:
+            episode: As in `batch`.
+            task: As in `batch`.
+            needs: As in `batch`.
+            hiding: Another one than the observer's.
+        """
+        hiding = self.hiding if hiding is None else hiding
+        found = []
+        for allowed in task.views:
+            tracks = ((track.name, made_of(track)) for track, _ in self._tracks(episode, allowed, needs))
+            blocks = self._blocks(allowed, hiding) if needs.features else []
+            named = ((f"features/{b.name}", sources_of(b)) for b in blocks if b.available(episode))
+            found.append({name: made for name, made in (*tracks, *named) if not hiding.hides(made)})
+        return tuple(found)
+
+    def _view(self, episode: Episode, allowed: ViewSpec, starts: NDArray[np.int64], needs: Needs, past: Sequence[str]) -> View:
         last = starts + self.spec.length - 1
         tracks: dict[str, TrackWindow] = {}
-        for track in episode.tracks.values():
-            steps = steps_shown(track.name, needs)
-            if steps and allowed.allows(track.sources or (track.name,)):
-                tracks[track.name] = observe_track(track, episode.timeline, last, self.spec, min(steps, self.spec.observed))
+        for track, steps in self._tracks(episode, allowed, needs):
+            hidden = self.hiding.hides(made_of(track))
+            if hidden and track.name not in past:
+                continue
+            window = observe_track(track, episode.timeline, last, self.spec, min(steps, self.spec.observed))
+            tracks[track.name] = _unmeasured(window) if hidden else window
         features = self._features(episode, allowed, starts) if needs.features else None
         return View(view_times(episode, last, self.spec), tracks, features)
 
+    def _tracks(self, episode: Episode, allowed: ViewSpec, needs: Needs) -> Iterator[tuple[Track, int]]:
+        """Tracks that were asked for and are allowed, hidden or not, and how many steps of them."""
+        for track in episode.tracks.values():
+            steps = steps_shown(track.name, needs)
+            if steps and allowed.allows(track.sources or (track.name,)):
+                yield track, steps
+
+    def _blocks(self, allowed: ViewSpec, hiding: Hiding) -> list[Block]:
+        return [b for b in self.blocks if allowed.allows(b.sources) and self._wanted(b) and not hiding.hides(sources_of(b))]
+
     def _features(self, episode: Episode, allowed: ViewSpec, starts: NDArray[np.int64]) -> FeatureMatrix:
-        seen = [b for b in self.blocks if allowed.allows(b.sources) and self._wanted(b)]
+        seen = self._blocks(allowed, self.hiding)
         edges = np.cumsum([0, *(self.widths[b.name] for b in seen)]).tolist()
         columns = {b.name: slice(edges[i], edges[i + 1]) for i, b in enumerate(seen)}
         values = np.zeros((len(starts), edges[-1]), np.float32)
@@ -128,8 +172,23 @@ def steps_shown(track: str, needs: Needs) -> int:
     return max((want.steps or sys.maxsize for want in wanted), default=0)
 
 
+def _unmeasured(window: TrackWindow) -> TrackWindow:
+    """A window of the same shape that shows nothing: a continuous future finds its past, and that none of it is measured."""
+    return replace(window, values=np.zeros_like(window.values), valid=np.zeros_like(window.valid), categories=())
+
+
+def made_of(track: Track) -> tuple[Modality, ...]:
+    """Modalities of what a stored track is made of; the first is the one that it measures."""
+    return tuple(modality_of(source) for source in track.sources) or (track.modality,)
+
+
+def sources_of(block: Block) -> tuple[Modality, ...]:
+    """As `made_of`, of a feature block."""
+    return tuple(modality_of(source) for source in block.sources)
+
+
 def modality_of(track: str) -> Modality:
-    """The modality that the name of a recorded track says."""
+    """The modality that the name of a track says."""
     prefix = track.partition("/")[0]
     for start, modality in _MODALITIES.items():
         if prefix.startswith(start):
@@ -139,6 +198,9 @@ def modality_of(track: str) -> Modality:
 
 _MODALITIES = {
     "video": Modality.VIDEO,
+    "main_camera": Modality.VIDEO,
+    "frames": Modality.VIDEO,
+    "latents": Modality.VIDEO,
     "audio": Modality.AUDIO,
     "depth": Modality.DEPTH,
     "camera_pose": Modality.POSE,

@@ -43,6 +43,7 @@ class EpisodeRecord:
         shapes: Task -> shape of one vector target.
         tasks: Tasks this episode poses.
         considered: Tasks that were asked about.
+        features: Feature blocks that were asked about.
         decoded_frames: Video track -> frames decoded by this ingest (0 where the store had them).
         seconds: Wall time of the ingest.
         sensors: Modalities that the episode measures, sorted; labels and calibration are none.
@@ -57,6 +58,7 @@ class EpisodeRecord:
     shapes: dict[str, list[int]]
     tasks: list[str]
     considered: list[str] = field(default_factory=list)
+    features: list[str] = field(default_factory=list)
     decoded_frames: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
     sensors: list[str] = field(default_factory=list)

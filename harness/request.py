@@ -40,6 +40,7 @@ class Request:
         out: The run folder.
         address: Ray cluster; None = a local one.
         selection: What `espalier select` was asked for, as JSON values; None in any other run.
+        also: Feature blocks that other runs on the same targets show and that ingest prepares with these.
     """
 
     dataset: Dataset
@@ -50,6 +51,7 @@ class Request:
     out: Path
     address: str | None = None
     selection: dict[str, Any] | None = None
+    also: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,7 @@ def _plan(
     branches = tuple(name for name in every if name not in PRIVILEGED)
     references = tuple(name for name in every if name in PRIVILEGED)
     store = TrackStore(config.store.uri or str(home() / "store")).absolute_uri
-    plan = Plan(request.dataset, request.out.absolute(), store, config, spec, split, (), branches, references)
+    plan = Plan(request.dataset, request.out.absolute(), store, config, spec, split, (), branches, references, also=request.also)
     _check_branches(plan)
     plan = replace(plan, tasks=_tasks(request, previous, plan))
     _check_encoders(plan)
@@ -198,9 +200,10 @@ def _check_options(config: RunConfig) -> None:
     if not config.seeds:
         raise BadInput("seeds=[]: give at least one")
     modalities = [m.value for m in Modality]
-    for name in config.modalities:
-        if name not in modalities:
-            raise BadInput(f"modalities: {name!r} is not known{suggest(name, modalities)}")
+    for option in ("modalities", "hidden", "only"):
+        for name in getattr(config, option):
+            if name not in modalities:
+                raise BadInput(f"{option}: {name!r} is not known{suggest(name, modalities)}")
     for name in config.encoders:
         if name not in encoder_names():
             raise BadInput(f"encoders.{name}: no such encoder{suggest(name, encoder_names())}")
@@ -314,6 +317,8 @@ def frozen(plan: Plan, data: str) -> dict[str, Any]:
         "tasks": list(plan.tasks),
         "features": list(plan.config.features),
         "modalities": list(plan.config.modalities),
+        "hidden": list(plan.config.hidden),
+        "only": list(plan.config.only),
         # Parts are named by their first sample, and the last bit of a sum may depend on the threads.
         "block_samples": plan.config.block_samples,
         "threads": plan.config.threads,

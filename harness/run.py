@@ -24,6 +24,7 @@ from harness.pipeline.ingest import Quarantined, estimated_bytes, ingest, is_ing
 from harness.pipeline.plan import Plan, as_json
 from harness.pipeline.predict import Block, blocks_of, predict
 from harness.pipeline.processes import processes_of
+from harness.pipeline.sights import with_sights
 from harness.pipeline.workbench import Workbench
 from harness.progress import progress
 from harness.record import EpisodeRecord
@@ -108,7 +109,7 @@ def _work(manifest: "_Manifest", console: Console, choose: Callable[[Plan], Plan
             connect()
             manifest.quarantined += _ingest(plan, todo, console)
         manifest.quarantined += odd_widths(plan)
-        manifest.plan = plan = with_widths(plan)
+        manifest.plan = plan = with_sights(with_widths(plan))
         _check_posed(plan, manifest.quarantined)
         _tell_unposed(plan, plan.tasks if prepared.request.tasks else (), console)
         if choose:
@@ -165,6 +166,7 @@ class _Manifest:
                 "lacking": {e: r.lacking for e, r in records.items() if r.lacking},
                 "decoded_frames": {e: r.decoded_frames for e, r in records.items() if r.decoded_frames},
                 "block_widths": plan.block_widths,
+                "sights": as_json(plan.sights),
                 "processes": processes_of(plan.out),
                 "environment": environment(),
                 "timings": {"wall_s": round(self._worked + time.monotonic() - self._began, 1)},
@@ -268,7 +270,8 @@ def _tell_unposed(plan: Plan, asked: tuple[str, ...], console: Console) -> None:
 
 def _fit_and_predict(plan: Plan, connect: Callable[[], None], console: Console) -> list[str]:
     bench = Workbench(plan)
-    jobs = [FitJob(branch, fold.id, seed) for branch in plan.branches for fold in plan.split.folds for seed in plan.seeds(branch)]
+    seeing = [branch for branch in plan.branches if branch not in plan.blinded]
+    jobs = [FitJob(branch, fold.id, seed) for branch in seeing for fold in plan.split.folds for seed in plan.seeds(branch)]
     to_fit = [job for job in jobs if not is_fitted(plan, job, bench)]
     failed: dict[FitJob, str] = {}
     if to_fit:
@@ -312,6 +315,7 @@ def write_bundle(plan: Plan, job: FitJob) -> None:
         return
     branch = plan.make_branch(job.branch)
     artifact = Artifact.load(artifact_folder(plan, job))
+    sights = {t.id: sight for t in tasks if (sight := plan.sights.get(job.branch, {}).get(t.id)) and not sight.blind}
     cost = json.loads((artifact.folder / "cost.json").read_text()) | {"params": artifact.parameters}
     Bundle(
         folder,
@@ -320,10 +324,11 @@ def write_bundle(plan: Plan, job: FitJob) -> None:
         job.fold,
         job.seed,
         plan.split.hash,
-        {t.id: route for t in tasks if (route := branch.route(t)) is not None},
+        {t.id: route for t in tasks if (route := plan.route(job.branch, branch, t)) is not None},
         {part: list(ids) for part, ids in artifact.fitted_on.items()},
         {task: list(words) for task, words in artifact.classes.items()},
         card=as_json(branch.card),
         cost=cost,
         details=artifact.details,
+        inputs={task: list(sight.modalities) for task, sight in sights.items()} if sights else None,
     ).save()

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from branches.floors.config import FloorConfig
 from harness.answers import Predictions, Status, all_ok
 from harness.branch import Artifact, Branch, BranchCard, FitContext, Needs, Predictor, Route, TrainingSet
-from harness.observe import steps_shown
+from harness.observe import modality_of, steps_shown
 from harness.reference import TrainStatistics, chance, majority, prior
 from harness.tasks.base import Task
 from harness.window import ObservedBatch
@@ -112,7 +112,8 @@ class _Extrapolation(_Floor):
         return "native" if task.tracks_for_history() else None
 
     def needs(self, task: Task) -> Needs:
-        return Needs(tracks=task.tracks_for_history())
+        past = task.tracks_for_history()
+        return Needs(tracks=past, vital=tuple(dict.fromkeys(map(modality_of, past))))
 
     def answer(self, task: Task, statistics: TrainStatistics, batch: ObservedBatch) -> Predictions:
         values, valid = task.history(batch.views[0])

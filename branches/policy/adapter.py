@@ -12,9 +12,11 @@ from branches.policy.spaces import STATE
 from branches.policy.vlm import TINY, check_directory, check_modules
 from branches.policy.windows import INSTRUCTION, choose_cameras, gather
 from harness.branch import Artifact, Branch, BranchCard, FitContext, FramesWant, Needs, Predictor, Route, TrainingSet
+from harness.episode import Modality
 from harness.errors import BadInput
 from harness.model_directory import digest, episodes_of
 from harness.model_plan import ModelPlan
+from harness.observe import modality_of
 from harness.tasks.action_chunk import ActionChunk
 from harness.tasks.base import Task
 from harness.tasks.hand_action import HandActionChunk
@@ -63,7 +65,10 @@ class PolicyBranch(Branch):
         size = self.config.image_size
         frames = FramesWant(self.config.cameras, size, size, steps=1)
         text = (INSTRUCTION,) if self.reads else ()
-        return Needs(tracks=(*task.tracks_for_history(), STATE, *text), frames=(frames,))
+        past = task.tracks_for_history()
+        # Of a robot the state stands in for the commands; a hand-pose action is anchored in the pose seen last.
+        body = map(modality_of, past) if isinstance(task, HandActionChunk) else ()
+        return Needs(tracks=(*past, STATE, *text), frames=(frames,), vital=(Modality.VIDEO, *dict.fromkeys(body)))
 
     def fit(self, train: TrainingSet, validation: TrainingSet, context: FitContext) -> Artifact:
         """Train one network per task.

@@ -14,6 +14,7 @@ from branches.qwen_omni.directory import TINY, check_directory
 from branches.qwen_omni.gather import Taught, gather, has_sound, label_space
 from branches.qwen_omni.prompt import Field, field_name, fields_to_json
 from harness.branch import MAIN, Artifact, Branch, BranchCard, FitContext, FramesWant, Needs, Predictor, Route, TrainingSet
+from harness.episode import Modality
 from harness.errors import BadInput
 from harness.model_directory import digest, episodes_of
 from harness.model_plan import ModelPlan
@@ -67,7 +68,8 @@ class OmniBranch(Branch):
         """Frames and sound of the window: what all six tasks allow. No caption text, no contacts."""
         if not self.sees:
             return Needs()
-        return Needs(("audio/*",) if self.config.audio else (), frames=(self.frames_want(),))
+        sound = ("audio/*",) if self.config.audio else ()
+        return Needs(sound, frames=(self.frames_want(),), vital=(Modality.VIDEO,))
 
     def fit(self, train: TrainingSet, validation: TrainingSet, context: FitContext) -> Artifact:
         """Make the label space, then what the branch adds to it.

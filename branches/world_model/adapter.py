@@ -17,9 +17,11 @@ from branches.world_model.vjepa2 import single_threaded
 from harness.answers import Predictions, Status, all_ok
 from harness.branch import Artifact, Branch, BranchCard, FitContext, Needs, Predictor, Route, TrainingSet
 from harness.encoder import Encoder, get_encoder
+from harness.episode import Modality
 from harness.errors import BadInput
 from harness.latents import track_name
 from harness.model_plan import ModelPlan
+from harness.observe import modality_of
 from harness.tasks.base import Task
 from harness.tasks.future import FutureLatent, FutureRetrieval
 from harness.tasks.hands import HandTrajectoryForecast
@@ -67,7 +69,9 @@ class JEPA(Branch):
 
     def needs(self, task: Task) -> Needs:
         """The latent of the clip that ends at t0, and the past motion."""
-        return Needs(tracks=tuple(dict.fromkeys((self.track, *TRACKS, *task.tracks_for_history()))))
+        past = task.tracks_for_history()
+        vital = dict.fromkeys((Modality.VIDEO, *map(modality_of, past)))
+        return Needs(tracks=tuple(dict.fromkeys((self.track, *TRACKS, *past))), vital=tuple(vital))
 
     def fit(self, train: TrainingSet, validation: TrainingSet, context: FitContext) -> Artifact:
         """Train one predictor for the latents and one for the hands.

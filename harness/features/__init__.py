@@ -20,6 +20,7 @@ from harness.features.camera import ROTATION_DIMS, TRANSLATION_DIMS, CameraRotat
 from harness.features.depth import DEPTH_NAMES, DepthDescriptor
 from harness.features.hands import HAND_DIMS, HandBlock
 from harness.features.imu import ImuBlock
+from harness.features.logmel import LogMelBlock, LogMelDescriptor
 from harness.features.robot import SignalBlock
 from harness.features.static import CalibrationBlock, PointCloudBlock
 from harness.features.table import TableBlock
@@ -51,7 +52,8 @@ PUBLISHED = (
     "slam_point_cloud",
     "calibration",
 )
-NOT_BY_DEFAULT = ("slam_point_cloud",)
+NOT_BY_DEFAULT = ("slam_point_cloud", "logmel_*")
+LOGMEL = "logmel/"
 LISTS = ("default", "published")
 CONTACT_DIMS = tuple(map(str, range(21)))
 
@@ -75,11 +77,13 @@ _FIXED: tuple[Block, ...] = (
 
 
 def descriptors_for(tracks: Sequence[str]) -> list[Descriptor]:
-    """The descriptors that an episode with these tracks can give: one per camera, one of depth, one per sound track."""
+    """The descriptors that an episode with these tracks can give: one per camera, one of depth, two per sound track."""
     found: list[Descriptor] = [VideoDescriptor(DESCRIPTOR + t, (t,)) for t in tracks if t.startswith(VIDEO)]
     if DEPTH_TRACKS[0] in tracks:
         found.append(DepthDescriptor(f"{DESCRIPTOR}depth", tuple(t for t in DEPTH_TRACKS if t in tracks)))
-    return found + [AudioDescriptor(DESCRIPTOR + t, (t,)) for t in tracks if t.startswith(AUDIO)]
+    sounds = [t for t in tracks if t.startswith(AUDIO)]
+    found += [AudioDescriptor(DESCRIPTOR + t, (t,)) for t in sounds]
+    return found + [LogMelDescriptor(DESCRIPTOR + LOGMEL + t, (t,)) for t in sounds]
 
 
 def data_set_blocks(tracks: Sequence[str], names: Sequence[str] = ("default",)) -> list[Block]:
@@ -87,8 +91,9 @@ def data_set_blocks(tracks: Sequence[str], names: Sequence[str] = ("default",)) 
 
     Args:
         tracks: As read, as stored (descriptors), or both; of one episode or of all.
-        names: `default` (all but the point cloud), `published` (those of the published list), shell patterns, block names. A
-            name that is right but whose tracks are not here is passed over.
+        names: `default` (all but the point cloud and log-mel spectrograms), `published` (those of the published list), shell
+            patterns, block names; one after the other, and one that begins with `-` takes away again. A name that is right but
+            whose tracks are not here is passed over.
 
     Raises:
         BadInput: A name or a pattern fits no block at all.
@@ -97,14 +102,17 @@ def data_set_blocks(tracks: Sequence[str], names: Sequence[str] = ("default",)) 
     offered = [block.name for block in blocks]
     known = list(dict.fromkeys((*LISTS, *offered, *PUBLISHED, *(block.name for block in _FIXED))))
     wanted: set[str] = set()
-    for name in names:
+    for sign, name in ((n[:1], n.removeprefix("-")) for n in names):
         if name in LISTS:
-            wanted |= set(offered) - set(NOT_BY_DEFAULT) if name == "default" else set(PUBLISHED)
+            unasked = {o for o in offered if any(fnmatchcase(o, p) for p in NOT_BY_DEFAULT)}
+            listed = set(offered) - unasked if name == "default" else set(PUBLISHED)
+            wanted = wanted - listed if sign == "-" else wanted | listed
             continue
         # Cameras and sound tracks have whatever names the data set gives them: another episode may have this one.
-        if not any(fnmatchcase(k, name) for k in known) and not name.startswith(("video_", "audio_")):
+        if not any(fnmatchcase(k, name) for k in known) and not name.startswith(("video_", "audio_", "logmel_")):
             raise BadInput(f"features: no block is called {name!r}{suggest(name, known)}")
-        wanted |= {offer for offer in offered if fnmatchcase(offer, name)}
+        meant = {offer for offer in offered if fnmatchcase(offer, name)}
+        wanted = wanted - meant if sign == "-" else wanted | meant
     return [block for block in blocks if block.name in wanted]
 
 
@@ -132,6 +140,8 @@ def _offered(tracks: frozenset[str]) -> list[Block]:
             block = f"{kind}_{name}"
             block = next((p for p in PUBLISHED if p == f"{block}_aac"), block)
             blocks.append(TrackBlock(block, (DESCRIPTOR + track,), (track,), dims))
+        if track.startswith(AUDIO):
+            blocks.append(LogMelBlock(f"logmel_{name}", (DESCRIPTOR + LOGMEL + track,), (track,)))
     return blocks
 
 

@@ -52,13 +52,13 @@ class AudioDescriptor(EpisodeDescriptor):
         for start in range(1, len(timeline), CHUNK):
             stop = min(start + CHUNK, len(timeline))
             first, last = edges[start - 1 : stop - 1], edges[start:stop]
-            samples, measured = _mono(track, int(first[0]), int(last[-1]))
+            samples, measured = mono(track, int(first[0]), int(last[-1]))
             part = slice(start, stop)
             data[part], valid[part] = _segments(samples, measured, first - first[0], last - first, rate)
         return described
 
 
-def _mono(track: Track, first: int, stop: int) -> tuple[FloatArray, BoolArray]:
+def mono(track: Track, first: int, stop: int) -> tuple[FloatArray, BoolArray]:
     """(M,) samples [first, stop), the mean of the channels, 0 where not measured; and where they are."""
     samples = np.asarray(track.array(first, stop), np.float64).reshape(stop - first, -1).mean(axis=1)
     measured = np.isfinite(samples)

@@ -50,7 +50,7 @@ class EpisodeDescriptor(Descriptor):
 
     @abstractmethod
     def describe(self, episode: Episode) -> Track:
-        """The derived track, on the episode's reference timeline; value i uses nothing after timeline[i]."""
+        """The derived track, on the reference timeline or a clock of its own; a value uses nothing after its own time."""
 
 
 @dataclass(frozen=True)

@@ -71,15 +71,15 @@ def stats7(windows: FloatArray, measured: BoolArray | None = None) -> NDArray[np
 
 def _moments(values: FloatArray, mask: BoolArray | None, count: FloatArray | float) -> tuple[FloatArray, FloatArray]:
     """(n, D) mean and sum of squares about it of (T, n, D) values that are 0 outside the mask; overwrites `values`."""
-    mean = _total(values) / count
+    mean = total(values) / count
     values -= mean
     if mask is not None:
         values *= mask
     np.square(values, out=values)
-    return mean, _total(values)
+    return mean, total(values)
 
 
-def _total(rows: Iterable[FloatArray]) -> FloatArray:
+def total(rows: Iterable[FloatArray]) -> FloatArray:
     """Sum of one row after the other: an order that never depends on their shape."""
     rows = iter(rows)
     total = np.array(next(rows))
@@ -115,16 +115,16 @@ def _from_quarters(values: FloatArray, first: NDArray[np.int64], length: int) ->
     # Variance within the quarters plus that of their means, which are taken about the first of them: exactly 0 for a constant.
     base = mean[parts[0]]
     away = [mean[p] - base for p in parts[1:]]
-    shift = _total(away) / PARTS
-    between = np.maximum(_total(map(np.square, away)) - PARTS * np.square(shift), 0)
-    within = _total(squares[p] for p in parts)
+    shift = total(away) / PARTS
+    between = np.maximum(total(map(np.square, away)) - PARTS * np.square(shift), 0)
+    within = total(squares[p] for p in parts)
     out[:, 0], out[:, 1] = base + shift, np.sqrt((within + size * between) / length)
     # The steps: those inside a quarter about its mean step, and those from one quarter to the next.
     change = tail[parts[-1]] - head[parts[0]]
     mean_step = change / (length - 1)
-    inside = _total(np.square(step[p] - mean_step) for p in parts)
-    across = _total(np.square(head[q] - tail[p] - mean_step) for p, q in pairwise(parts))
-    within = _total(step_squares[p] for p in parts)
+    inside = total(np.square(step[p] - mean_step) for p in parts)
+    across = total(np.square(head[q] - tail[p] - mean_step) for p, q in pairwise(parts))
+    within = total(step_squares[p] for p in parts)
     out[:, 4], out[:, 5] = change, mean_step
     out[:, 6] = np.sqrt((within + (size - 1) * inside + across) / (length - 1))
     return out.reshape(len(first), -1)

@@ -54,12 +54,13 @@ def is_fitted(plan: Plan, job: FitJob, bench: Workbench) -> bool:
 def fit_input(plan: Plan, job: FitJob, bench: Workbench) -> dict[str, Any]:
     """What a fit stands on beside the frozen options: an episode that could not be read then may be there now."""
     branch = plan.make_branch(job.branch)
-    features = any(branch.needs(task).features for task in map(plan.task, plan.tasks) if branch.route(task) is not None)
+    answered = [task for task in map(plan.task, plan.tasks) if plan.route(job.branch, branch, task) is not None]
+    features = any(branch.needs(task).features for task in answered)
     fold = plan.split.folds[job.fold]
     return {
         "train": [e for e in fold.train if bench.usable(e)],
         "validation": [e for e in fold.validation if bench.usable(e)],
-        "block_widths": plan.block_widths if features else {},
+        "block_widths": {block.name: plan.block_widths[block.name] for block in bench.blocks} if features else {},
     }
 
 
@@ -76,7 +77,7 @@ def fit_branch(plan: Plan, job: FitJob, bench: Workbench | None = None) -> float
     fold: Fold = plan.split.folds[job.fold]
     branch = plan.make_branch(job.branch)
     posed = {task for e in fold.train if bench.usable(e) for task in bench.record(e).tasks}
-    tasks = tuple(t for t in map(plan.task, plan.tasks) if t.id in posed and branch.route(t) is not None)
+    tasks = tuple(t for t in map(plan.task, plan.tasks) if t.id in posed and plan.route(job.branch, branch, t) is not None)
     final = artifact_folder(plan, job)
     out = final.with_name(f".{final.name}.{uuid4().hex}.partial")
     shutil.rmtree(final.parent, ignore_errors=True)

@@ -13,7 +13,7 @@ from harness.card import first_line
 from harness.coverage import lacking, sensors_of
 from harness.episode import Episode, EpisodeRef, Modality
 from harness.errors import BadInput, UnreadableEpisode, WorkFailed
-from harness.features import data_set_blocks, descriptors_for
+from harness.features import descriptors_for
 from harness.latents import frames_of, is_missing, keep
 from harness.pipeline.plan import Plan
 from harness.pipeline.room import encoder_gpus
@@ -50,8 +50,7 @@ def wants_of(plan: Plan, tracks: list[str]) -> Wants:
     frames += [frames_of(encoder) for encoder in plan.encoders]
     features = any(need.features for need in needs)
     asked = tuple(dict.fromkeys(pattern for need in needs for pattern in need.tracks))
-    blocks = data_set_blocks(tracks, plan.config.features)
-    read = {name for block in blocks for name in block.reads} if features else set()
+    read = {name for block in plan.blocks(tracks) for name in block.reads} if features else set()
     read |= {name for task in tasks for name in task.target_tracks()}
     descriptors = tuple(d for d in descriptors_for(tracks) if d.name in read)
     return Wants(frames=tuple(dict.fromkeys(frames)), descriptors=descriptors, tracks=asked)
@@ -142,6 +141,8 @@ def is_ingested(plan: Plan, ref: EpisodeRef, store: TrackStore) -> bool:
     recorded = store.recorded(key)
     if record.key != key or not recorded or not set(plan.tasks) <= set(record.considered):
         return False
+    if not {block.name for block in plan.blocks(list(recorded))} <= set(record.features):
+        return False
     if store.missing(key, wants_of(plan, list(recorded))):
         return False
     return not any(is_missing(store, key, encoder, plan.spec) for encoder in plan.encoders)
@@ -157,7 +158,7 @@ def describe(plan: Plan, episode: Episode, key: str, recorded: dict[str, Modalit
         recorded: Tracks as the reader gave them, stored or not.
     """
     tracks = {name: episode.tracks[name].rate if name in episode.tracks else None for name in recorded}
-    blocks = data_set_blocks(list(recorded), plan.config.features)
+    blocks = plan.blocks(list(recorded))
     widths = {b.name: len(b.columns(episode)) for b in blocks if b.available(episode)}
     posed = [t for t in plan.tasks if plan.task(t).poses(list(recorded))]
     shapes = {t: list(plan.task(t).shape(episode)) for t in posed if plan.task(t).answer == "vector"}
@@ -177,6 +178,7 @@ def describe(plan: Plan, episode: Episode, key: str, recorded: dict[str, Modalit
         posed,
         considered=list(plan.tasks),
         sensors=sensors_of(recorded.values()),
+        features=[block.name for block in blocks],
     )
 
 

@@ -1,16 +1,19 @@
 """What a run is going to do, as one value that travels to every worker."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from harness.branch import Branch, make_branch
+from harness.branch import Branch, Route, make_branch
 from harness.config import RunConfig
 from harness.dataset import Dataset
 from harness.encoder import Encoder, get_encoder
 from harness.episode import Episode
+from harness.features import data_set_blocks
+from harness.features.base import Block
+from harness.hiding import Hiding, Sight
 from harness.latents import LATENTS, opened
 from harness.record import file_stem
 from harness.reference import PRIVILEGED
@@ -36,6 +39,8 @@ class Plan:
         branches: Branch ids that are fitted and predict; privileged rows are apart.
         references: `oracle`, `copy`.
         block_widths: Feature block -> columns, over all episodes; empty before ingest.
+        also: Feature blocks that ingest prepares beside those of the run, for runs on the same targets.
+        sights: Branch -> task -> what it gets to see; empty before ingest.
         part_of: Folder of the run that this one is a part of, as a trial is: targets stand there. None = itself.
     """
 
@@ -49,6 +54,8 @@ class Plan:
     branches: tuple[str, ...]
     references: tuple[str, ...] = ()
     block_widths: dict[str, int] = field(default_factory=dict)
+    also: tuple[str, ...] = ()
+    sights: dict[str, dict[str, Sight]] = field(default_factory=dict)
     part_of: Path | None = None
 
     @property
@@ -95,6 +102,27 @@ class Plan:
     def make_branch(self, name: str) -> Branch:
         """A branch with the run's options for it."""
         return make_branch(name, self.config.branch.get(name), self.config.preset)
+
+    @property
+    def hiding(self) -> Hiding:
+        """What is kept from every branch."""
+        return Hiding.of(self.config.hidden, self.config.only)
+
+    def route(self, name: str, branch: Branch, task: Task) -> Route | None:
+        """How the branch of that name answers a task of this run; None where it does not, or cannot with what is hidden."""
+        sight = self.sights.get(name, {}).get(task.id)
+        return None if sight is not None and sight.blind else branch.route(task)
+
+    @property
+    def blinded(self) -> tuple[str, ...]:
+        """Branches that what is hidden leaves without a task."""
+        left = {name for name, tasks in self.sights.items() if any(not sight.blind for sight in tasks.values())}
+        return tuple(name for name in self.branches if self.sights.get(name) and name not in left)
+
+    def blocks(self, tracks: Sequence[str]) -> list[Block]:
+        """The feature blocks that can be made of these tracks: those of the run, and those prepared beside them."""
+        wanted = {b.name for names in (self.config.features, self.also) for b in data_set_blocks(tracks, names)}
+        return [block for block in data_set_blocks(tracks, ["*"]) if block.name in wanted]
 
     def seeds(self, branch: str) -> list[int]:
         """A branch that fits nothing and a privileged row run once; the others once per seed."""

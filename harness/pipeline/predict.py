@@ -113,7 +113,7 @@ class Actor:
 
     def _answer(self, task: Task, samples: Samples, block: Block) -> Predictions | None:
         branch, predictor = self._branch(block)
-        if branch.route(task) is None:
+        if self.plan.route(block.branch, branch, task) is None:
             return None
         if not self._is_fitted(task, block):
             return failed(len(samples), Status.UNSUPPORTED, task.answer, 1)

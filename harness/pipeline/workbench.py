@@ -40,7 +40,7 @@ class Workbench:
     def observer(self) -> Observer:
         """Makes the batches."""
         blocks = self.blocks
-        return Observer(self.plan.spec, blocks, self.plan.block_widths, self.plan.config.modalities)
+        return Observer(self.plan.spec, blocks, self.plan.block_widths, self.plan.config.modalities, self.plan.hiding)
 
     @cached_property
     def blocks(self) -> list[Block]:

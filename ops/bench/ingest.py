@@ -30,8 +30,8 @@ from harness.branch import FramesWant
 from harness.card import Card, bundled_cards, load_card
 from harness.demo import write_demo
 from harness.episode import Episode, EpisodeRef, Modality, VideoFile
-from harness.features import block_widths, blocks_for, descriptors_for, feature_matrix
-from harness.features.base import Block
+from harness.features import block_widths, blocks_for, data_set_blocks, descriptors_for, feature_matrix
+from harness.features.base import Block, Descriptor
 from harness.features.track import TrackBlock
 from harness.features.video import VideoDescriptor
 from harness.readers import Reader, reader_class
@@ -105,12 +105,18 @@ def read_only(reader: Reader, ref: EpisodeRef) -> None:
                 track.array(start, start + 64)
 
 
+def _descriptors(tracks: list[str]) -> tuple[Descriptor, ...]:
+    """What the published blocks read."""
+    read = {name for block in data_set_blocks(tracks, ["published"]) for name in block.reads}
+    return tuple(d for d in descriptors_for(tracks) if d.name in read)
+
+
 def store_and_describe(reader: Reader, ref: EpisodeRef) -> Episode:
     """Read, decode, describe, write the store, open what was stored."""
     with tempfile.TemporaryDirectory() as folder:
         store, episode = TrackStore(folder), reader.read(ref)
         key = store.key(ref, card_fingerprint(Card()))
-        store.write(episode, Wants(descriptors=tuple(descriptors_for(list(episode.tracks)))), key)
+        store.write(episode, Wants(descriptors=_descriptors(list(episode.tracks))), key)
         return store.open(key)
 
 
@@ -121,7 +127,7 @@ def window_features(episode: Episode, blocks: list[Block], widths: dict[str, int
 
 def described_features(decoded: Decoded, blocks: list[Block], widths: dict[str, int]) -> FeatureMatrix:
     """Our side of (b): every frame described once, then all windows."""
-    return window_features(decoded.described(descriptors_for(list(decoded.episode.tracks))), blocks, widths)
+    return window_features(decoded.described(_descriptors(list(decoded.episode.tracks))), blocks, widths)
 
 
 def bench_features(demo: Path, rounds: int) -> list[Row]:

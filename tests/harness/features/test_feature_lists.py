@@ -102,7 +102,7 @@ def test_blocks_say_what_a_task_must_allow():
 def test_descriptors():
     found = {d.name: d for d in descriptors_for(AS_READ)}
     cameras = [f"descriptor/video/{c}" for c in CAMERAS]
-    assert list(found) == [*cameras, "descriptor/depth", "descriptor/audio/fisheye_cam0"]
+    assert list(found) == [*cameras, "descriptor/depth", "descriptor/audio/fisheye_cam0", "descriptor/logmel/audio/fisheye_cam0"]
     assert found["descriptor/depth"].tracks == ("depth", "depth_confidence")
     assert descriptors_for(["depth"])[0].tracks == ("depth",)
     assert descriptors_for(["state", "depth_confidence"]) == []
