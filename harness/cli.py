@@ -136,6 +136,24 @@ def score(
     print_leaderboard(score_paths(paths, targets, out), console())
 
 
+@app.command("import")
+def import_(
+    kind: Annotated[str, typer.Argument(metavar="FORMAT", help="xperience-json, jsonl or parquet.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Rows, and JSON files about them.")],
+    out: Out,
+    targets: Annotated[Path | None, typer.Option(metavar="RUN", help="Run folder whose samples the rows answer.")] = None,
+    name: Annotated[str | None, typer.Option(help="Branch id in tables; without it the name of --out.")] = None,
+    allow_partial: Annotated[bool, typer.Option(help="Go on where ids are missing, twice there or in conflict.")] = False,
+) -> None:
+    """Check predictions made elsewhere and write them as a bundle that `score` takes."""
+    from harness.imports import import_predictions  # noqa: PLC0415
+    from harness.imports.request import make_request  # noqa: PLC0415
+
+    request = make_request(kind, files, out, targets, name, allow_partial=allow_partial)
+    for line in import_predictions(request):
+        console().print(Text(line), soft_wrap=True)
+
+
 @app.command("list")
 def list_(
     what: Annotated[str, typer.Argument(metavar="branches|tasks|cards|metrics|features|formats")],

@@ -20,7 +20,7 @@ from harness.tables import by_task, read_samples, read_targets
 from harness.tasks.base import Task
 from harness.window import Samples, WindowSpec
 
-OF_TEST = "majority_of_test"
+OF_TEST = ("majority_of_test", "prior_of_test")
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def train_statistics(held: Held, fold: Fold) -> dict[str, TrainStatistics]:
     found = {task.id: TrainStatistics() for task in held.tasks}
     roles: tuple[Role, ...] = ("train", "test")
     for role in roles:
-        tasks = [task for task in held.tasks if (task.floor == OF_TEST) == (role == "test")]
+        tasks = [task for task in held.tasks if (task.floor in OF_TEST) == (role == "test")]
         for episode in held.present(fold.episodes(role)) if tasks else ():
             n = EpisodeRecord.from_file(held.file(episode)).n_reference
             for task, samples, targets in held.rows(episode, tasks):
@@ -111,7 +111,7 @@ def train_statistics(held: Held, fold: Fold) -> dict[str, TrainStatistics]:
 
 def metric_context(held: Held, task: Task, statistics: TrainStatistics, classes: tuple[str, ...]) -> MetricContext:
     """What the metric of a task knows in one fold, from the statistics of its training rows."""
-    trained = () if task.floor == OF_TEST else statistics.classes
+    trained = () if task.floor in OF_TEST else statistics.classes
     seen, usual = {*trained, *held.seen.get(task.id, ())}, _usual(task, statistics)
     shape = _shape(held, task)
     # A fold without training targets of the task has no mean to be about: zero, and a scale of one.
@@ -128,7 +128,9 @@ def metric_context(held: Held, task: Task, statistics: TrainStatistics, classes:
 
 
 def _usual(task: Task, statistics: TrainStatistics) -> set[str]:
-    """What the train prior answers everywhere."""
+    """What the train prior answers everywhere; nothing where a wrong answer may be any text."""
+    if task.open_vocabulary:
+        return set()
     if task.answer == "label_set":
         return {word for word, chosen in zip(statistics.classes, statistics.prior_set().tolist(), strict=True) if chosen}
     return {statistics.classes[int(np.argmax(statistics.frequencies))]} if task.answer == "label" and statistics.counts else set()

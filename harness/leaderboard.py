@@ -10,6 +10,7 @@ from harness.answers import Status
 from harness.bundle import Bundle
 from harness.compare import Contrast, Side, compare, margin_of
 from harness.evaluate import FLOOR, Cell, Evaluation, Key
+from harness.held import OF_TEST
 from harness.metrics.base import Metric, State
 from harness.metrics.probability import probability_values
 from harness.ranking import LEAST_COVERAGE, Entry, Ranking, rank
@@ -237,7 +238,7 @@ class _Tasked:
         test = self.evaluation.test[self.task.id]
         if test.rows == 0:
             return "no test sample has a target"
-        if self.task.answer == "label" and len(test.counts) < 2:
+        if self.task.answer == "label" and len(test.counts) < 2 and not self.task.asks_for_one_answer:
             return f"one class in test: {test.classes[0]}"
         if self.task.answer == "label_set" and all(n in (0, test.rows) for n in test.counts.values()):
             return "every test sample has the same set"
@@ -323,6 +324,8 @@ class _Tasked:
 
     def _strata(self, cell: Cell) -> tuple[float | None, float | None]:
         """Value on rows with a label that train has, and on rows without; train differs by fold, so the mean over folds."""
+        if self.task.floor in OF_TEST and self.task.id not in self.evaluation.held.seen:
+            return None, None  # nobody said what train has
         folds = sorted({fold for fold, _, _ in cell.states})
         pairs = [self.evaluation.metrics[self.task.id, f].seen_unseen(_fold_state(cell, f)) for f in folds]
         columns = ([value for p in pairs if (value := p[i]) is not None] for i in (0, 1))

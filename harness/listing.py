@@ -11,7 +11,7 @@ from harness.card import bundled_cards, load_card, suggest
 from harness.errors import BadInput
 from harness.readers import READERS
 from harness.reference import PRIVILEGED
-from harness.tasks import get_task, latent_task_ids, task_ids
+from harness.tasks import IMPORTED_TASKS, get_task, latent_task_ids, task_ids
 
 
 def listing(what: str) -> list[dict[str, Any]]:
@@ -45,7 +45,7 @@ def _branches() -> list[dict[str, Any]]:
 
 def _tasks() -> list[dict[str, Any]]:
     rows = []
-    for task_id in (*task_ids(), *latent_task_ids()):
+    for task_id in (*task_ids(), *latent_task_ids(), *IMPORTED_TASKS):
         task = get_task(task_id)
         metric = task.metric.partition(":")[2]
         rows.append(
@@ -72,7 +72,7 @@ def _metrics() -> list[dict[str, Any]]:
     from harness.metrics import metric_class  # noqa: PLC0415
 
     users: dict[str, list[str]] = {}
-    for task_id in (*task_ids(), *latent_task_ids()):
+    for task_id in (*task_ids(), *latent_task_ids(), *IMPORTED_TASKS):
         users.setdefault(get_task(task_id).metric, []).append(task_id)
     return [
         {"metric": metric_class(path).name, "direction": metric_class(path).direction, "tasks": ", ".join(tasks)}

@@ -107,7 +107,8 @@ def held_of(run: Path, manifest: dict[str, Any]) -> Held:
     common = tuple(manifest["config"].get("modalities", ()))
     held = Held(run / "targets", split, tasks, WindowSpec(**manifest["windows"]), common=common)
     posed = {task for e in held.present(split.episodes) for task in EpisodeRecord.from_file(held.file(e)).tasks}
-    return replace(held, tasks=tuple(t for t in tasks if t.id in posed))
+    seen = {task: tuple(words) for task, words in manifest.get("seen", {}).items()}
+    return replace(held, tasks=tuple(t for t in tasks if t.id in posed), seen=seen)
 
 
 def score_paths(paths: Sequence[Path], targets: Path | None, out: Path) -> dict[str, Any]:
@@ -129,7 +130,21 @@ def score_paths(paths: Sequence[Path], targets: Path | None, out: Path) -> dict[
     bundles = list({bundle.folder.resolve(): bundle for root in roots for bundle in find_bundles(root)}.values())
     if not bundles:
         raise BadInput(f"{paths[0]}: no bundle below it (folders fold=*/seed=* with a manifest.json)")
+    bundles = _once(bundles)
     return score_run(run, out, bundles)
+
+
+def _once(bundles: Sequence[Bundle]) -> list[Bundle]:
+    """Every import of the same rows brings the privileged rows made of their targets: one of each is enough."""
+    kept: list[Bundle] = []
+    made: set[tuple[str, str]] = set()
+    for bundle in bundles:
+        if not (bundle.privileged and bundle.imported):
+            kept.append(bundle)
+        elif (bundle.branch, bundle.split) not in made:
+            made.add((bundle.branch, bundle.split))
+            kept.append(bundle)
+    return kept
 
 
 def write_scores(evaluation: Evaluation, path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import re
 from importlib import import_module
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from harness.card import ActionGroup, suggest
 from harness.errors import BadInput
@@ -37,6 +37,16 @@ TASKS = {
     "quality_score": "harness.tasks.quality:QualityScore",
     "future_video": "harness.tasks.future:FutureVideo",
     "future_retrieval": "harness.tasks.future:FutureRetrieval",
+}
+# Posed by imported rows alone (`espalier import xperience-json`): part of no run.
+IMPORTED_TASKS = {
+    "qa_action": "harness.tasks.qa:QaAction",
+    "qa_subtask": "harness.tasks.qa:QaSubtask",
+    "qa_transition": "harness.tasks.qa:QaTransition",
+    "qa_next_action": "harness.tasks.qa:QaNextAction",
+    "qa_contact": "harness.tasks.qa:QaContact",
+    "qa_objects": "harness.tasks.qa:QaObjects",
+    "qa_json": "harness.tasks.qa:QaJson",
 }
 FUTURE_LATENT = "future_latent"  # one task per frozen encoder: `future_latent[ENCODER]`
 _LATENT = re.compile(rf"{FUTURE_LATENT}\[([^][]+)\]")
@@ -81,13 +91,14 @@ def get_task(task_id: str, action_groups: dict[str, ActionGroup] | None = None, 
             f"task {task_id!r} needs an encoder: write {FUTURE_LATENT}[ENCODER], or name a branch that forecasts latents"
         )
     name, at, number = task_id.partition("@")
+    if task_id in IMPORTED_TASKS:
+        return cast(type["Task"], _class_at(IMPORTED_TASKS[task_id]))()
     if name not in TASKS:
         raise BadInput(f"task {task_id!r} is not known{suggest(name, task_ids())}")
     from harness.tasks.action_chunk import ActionChunk  # noqa: PLC0415  numpy and the readers' types come with it
     from harness.tasks.horizon import HorizonTask  # noqa: PLC0415
 
-    module, _, attribute = TASKS[name].partition(":")
-    cls = cast(type["Task"], getattr(import_module(module), attribute))
+    cls = cast(type["Task"], _class_at(TASKS[name]))
     if not issubclass(cls, HorizonTask):
         if at:
             raise BadInput(f"task {task_id!r}: {name} has no horizon; write {name!r}")
@@ -96,3 +107,8 @@ def get_task(task_id: str, action_groups: dict[str, ActionGroup] | None = None, 
         raise BadInput(f"task {task_id!r}: write the horizon as 1 to 9999 samples, e.g. {name}@{cls.default_horizon}")
     horizon = int(number) if at else None
     return ActionChunk(horizon, action_groups) if issubclass(cls, ActionChunk) else cls(horizon)
+
+
+def _class_at(path: str) -> Any:
+    module, _, attribute = path.partition(":")
+    return getattr(import_module(module), attribute)

@@ -51,12 +51,15 @@ class Task(ABC):
         views: What each view shows; in retrieval tasks the first is the query and the second the key, of one window.
         metric: `module:Class` of the ranked metric.
         unit: Unit of the metric's value.
-        floor: Branch whose answer is the floor: `majority`, `prior`, `persistence` or `chance`; `majority_of_test` where
-            rows come without training labels.
+        floor: Branch whose answer is the floor: `majority`, `prior`, `persistence` or `chance`; `majority_of_test` and
+            `prior_of_test` where rows come without training labels, `fixed_answer` where one answer fits all.
         ceiling: Value of a perfect answer.
         mechanism: Why it can be learnt at all.
         requires: Tracks without which a data set cannot pose the task (shell patterns).
         copies: Task whose current answer the privileged copy row gives; None where there is none.
+        open_vocabulary: True where any text may be answered. An answer that no class takes costs no more than its miss there, and
+            so does a failed row: charging it with the floor's answer could be escaped by answering nonsense.
+        asks_for_one_answer: True where every target is the same by design (is the text of the schema?), which is not vacuous.
     """
 
     id: str
@@ -66,11 +69,13 @@ class Task(ABC):
     views: ClassVar[tuple[ViewSpec, ...]] = (ViewSpec(),)
     metric: ClassVar[str]
     unit: ClassVar[str] = ""
-    floor: ClassVar[Literal["majority", "prior", "persistence", "chance", "majority_of_test"]]
+    floor: ClassVar[Literal["majority", "prior", "persistence", "chance", "majority_of_test", "prior_of_test", "fixed_answer"]]
     ceiling: ClassVar[float]
     mechanism: ClassVar[str] = ""
     requires: ClassVar[tuple[str, ...]]
     copies: ClassVar[str | None] = None
+    open_vocabulary: ClassVar[bool] = False
+    asks_for_one_answer: ClassVar[bool] = False
 
     def poses(self, tracks: Sequence[str]) -> bool:
         """True where an episode with these tracks can have targets of this task."""

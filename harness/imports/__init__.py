@@ -1,0 +1,25 @@
+"""Predictions made elsewhere: read, checked row by row, and written as a bundle like any other."""
+
+from importlib import import_module
+from typing import Any
+
+from harness.imports.request import FORMATS, ImportRequest
+
+
+def import_predictions(request: ImportRequest) -> list[str]:
+    """Do an import.
+
+    Returns:
+        What was done, as lines.
+
+    Raises:
+        BadInput: See the importer of the format.
+    """
+    module, _, function = FORMATS[request.format].partition(":")
+    done: dict[str, Any] = getattr(import_module(module), function)(request)
+    lines = [f"{done['name']}: {done['rows']} rows of {done['episodes']} episodes answer {', '.join(done['tasks'])}"]
+    if done["note"]:
+        lines.append(done["note"])
+    for figures in done["published"].values():
+        lines += [f"published definition of {name}: {value!r}" for name, value in figures.items()]
+    return [*lines, f"written to {request.out}; `espalier score {request.out} --out DIR` scores it"]

@@ -1,0 +1,147 @@
+"""Rows of a file, one at a time: JSON lines, CSV, Parquet. A row that is none says why, and the next one follows."""
+
+import csv
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from harness.card import first_line
+from harness.errors import BadInput
+
+LONGEST_LINE = 256 * 2**20  # bytes: what one row may hold in memory
+BATCH_ROWS = 1024  # of a Parquet file
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row.
+
+    Attributes:
+        where: `file:line`; Parquet: `file: row N`.
+        body: Its fields; None where it is no row.
+        fault: Why it is none.
+    """
+
+    where: str
+    body: dict[str, Any] | None
+    fault: str = ""
+
+
+def read_rows(path: Path) -> Iterator[Row]:
+    """Rows of a file by its ending: `.jsonl`, `.csv` or `.parquet`.
+
+    Raises:
+        BadInput: There is no such file, or it is of another kind.
+    """
+    readers: dict[str, Callable[[Path], Iterator[Row]]] = {".jsonl": _jsonl, ".csv": _csv, ".parquet": _parquet}
+    if path.suffix not in readers:
+        raise BadInput(f"{path}: rows come as {', '.join(readers)}; give one of these")
+    if not path.is_file():
+        raise BadInput(f"{path}: no such file")
+    try:
+        yield from readers[path.suffix](path)
+    except OSError as error:
+        raise BadInput(f"{path}: cannot be read ({first_line(error)})") from error
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """A file that is one JSON object.
+
+    Raises:
+        BadInput: It is not.
+    """
+    try:
+        body = parse(path.read_bytes())
+    except OSError as error:
+        raise BadInput(f"{path}: cannot be read ({first_line(error)})") from error
+    except ValueError as error:
+        raise BadInput(f"{path}: not JSON ({first_line(error)})") from error
+    if not isinstance(body, dict):
+        raise BadInput(f"{path}: a JSON object is wanted, this is a {type(body).__name__}")
+    return body
+
+
+def parse(text: str | bytes) -> Any:
+    """A JSON value; `NaN` and infinities become floats.
+
+    Raises:
+        ValueError: Not JSON, or nested too deeply, or a number of more digits than Python reads.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+
+
+def storable(text: str) -> str:
+    """The text in valid Unicode: lone surrogates, which JSON can spell and no file can hold, are spelt out."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _jsonl(path: Path) -> Iterator[Row]:
+    with path.open("rb") as file:
+        for number, line in enumerate(_lines(file, path), 1):
+            text = line.strip()
+            if number == 1:
+                text = text.removeprefix(b"\xef\xbb\xbf")
+            if not text:
+                continue
+            where = f"{path}:{number}"
+            try:
+                body = parse(text)
+            except ValueError as error:
+                cut = "" if line.endswith(b"\n") else ", and the file ends in it: was it cut off?"
+                yield Row(where, None, f"not JSON ({first_line(error)}){cut}")
+                continue
+            if isinstance(body, dict):
+                yield Row(where, body)
+            else:
+                yield Row(where, None, f"a row is a JSON object, this is a {type(body).__name__}")
+
+
+def _lines(file: BinaryIO, path: Path) -> Iterator[bytes]:
+    while line := file.readline(LONGEST_LINE):
+        if len(line) == LONGEST_LINE and not line.endswith(b"\n"):
+            raise BadInput(f"{path}: a line is longer than {LONGEST_LINE >> 20} MiB; is it JSON lines, one row a line?")
+        yield line
+
+
+def _csv(path: Path) -> Iterator[Row]:
+    before = csv.field_size_limit(LONGEST_LINE)
+    try:
+        with path.open(newline="", encoding="utf-8-sig", errors="backslashreplace") as file:
+            reader = csv.DictReader(file, strict=True)
+            names = list(reader.fieldnames or [])
+            if len(set(names)) < len(names) or not names:
+                raise BadInput(f"{path}:1: a CSV file begins with the names of its columns, each once")
+            while True:
+                try:
+                    body: dict[Any, Any] | None = next(reader, None)
+                except csv.Error as error:  # where the next row begins is not known after this
+                    yield Row(f"{path}:{reader.line_num}", None, f"not CSV ({first_line(error)})")
+                    return
+                if body is None:
+                    return
+                where = f"{path}:{reader.line_num}"
+                if None in body or any(value is None for value in body.values()):
+                    yield Row(where, None, f"the row has not the {len(names)} columns of the header: was it cut off?")
+                else:
+                    yield Row(where, body)
+    finally:
+        csv.field_size_limit(before)
+
+
+def _parquet(path: Path) -> Iterator[Row]:
+    number = 0
+    try:
+        for batch in pq.ParquetFile(path).iter_batches(batch_size=BATCH_ROWS):
+            for body in batch.to_pylist():
+                yield Row(f"{path}: row {number}", body)
+                number += 1
+    except (pa.ArrowException, ValueError) as error:
+        raise BadInput(f"{path}: no Parquet file, or a damaged one, at row {number} ({first_line(error)})") from error
