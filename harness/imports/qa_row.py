@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness.answers import Status
-from harness.imports.answer_text import YES_NO, has_all_keys, is_label, is_object_list, is_strict, is_yes_no, read_answer
+from harness.imports.answer_text import has_all_keys, is_label, is_object_list, is_strict, is_yes_no, read_answer
 from harness.imports.published import UNKNOWN
 from harness.imports.source import storable
 
@@ -179,7 +179,7 @@ def _field(row: QaRow, name: str) -> Answer:
         return Answer(Status.SCHEMA_ERROR.value)
     if isinstance(value, list):
         return Answer(Status.OK.value, tuple(dict.fromkeys(storable(item) for item in value)))
-    return Answer(Status.OK.value, storable(value))
+    return Answer(Status.OK.value, storable(str(value)))
 
 
 def _why(row: QaRow) -> str:

@@ -100,7 +100,9 @@ def _about(files: Sequence[Path]) -> tuple[list[str] | None, tuple[Path, int] | 
         body = read_object(file)
         labels = body.get("labels")
         if not isinstance(labels, list) or not labels or not all(isinstance(label, str) for label in labels):
-            raise BadInput(f"{file}: has no list of texts under `labels`; beside rows, give the metrics.json with the option list")
+            raise BadInput(
+                f"{file}: has no list of texts under `labels`; beside rows, give the metrics.json with the option list"
+            )
         options = labels if options is None else [*options, *labels]
         if isinstance(body.get("num_samples"), int):
             expected = (file, body["num_samples"])
@@ -230,7 +232,9 @@ class _Maker:
         write_atomically(tables, bundle_folder(self.folder, name) / f"part-{file_stem(episode)}-0000000.parquet")
 
     def _count(self, row: QaRow) -> None:
-        self.digest = (self.digest + int.from_bytes(blake2b(json.dumps(_truth_of(row)).encode(), digest_size=16).digest())) % _MODULUS
+        self.digest = (
+            self.digest + int.from_bytes(blake2b(json.dumps(_truth_of(row)).encode(), digest_size=16).digest())
+        ) % _MODULUS
         self.published.add_action(row.truth["action"], row.predicted, row.seen)
         if len(self.tasks) > 1:
             self.published.add_fields(row.truth, row.parsed)
@@ -252,9 +256,7 @@ class _Maker:
             raise BadInput(f"{files[0]}: rows say of {both[0]!r} both that train has it and that it has not; correct the file")
         seen = {"qa_action": sorted(self.seen)} if self.seen or self.unseen else {}
         split = imported_split(self.episodes, f"{self.digest:032x}", self.spec)
-        run = ImportedRun(
-            [file.name for file in files], [task.id for task in self.tasks], seen, problems.note(), self.rows
-        )
+        run = ImportedRun([file.name for file in files], [task.id for task in self.tasks], seen, problems.note(), self.rows)
         run.write(self.folder, split, self.spec)
         published = self.published.by_task(options)
         self._bundles(split, published, problems.note())
