@@ -83,6 +83,7 @@ def run(
     address: Annotated[str | None, typer.Option(help="Ray cluster; without it a local Ray starts and stops.")] = None,
 ) -> None:
     """Ingest, fit, predict and score; into an existing folder it does what is missing."""
+    from harness.ledger import accesses  # noqa: PLC0415
     from harness.report.terminal import print_leaderboard  # noqa: PLC0415
     from harness.request import Request  # noqa: PLC0415
     from harness.run import run as execute  # noqa: PLC0415
@@ -90,7 +91,7 @@ def run(
     opened, resolved, passed = _open(dataset, options, config)
     request = Request(opened, resolved, passed, tuple(branch or ()), tuple(task or ()), out, address)
     outcome = execute(request, console(error=True))
-    print_leaderboard(outcome.leaderboard, console())
+    print_leaderboard(outcome.leaderboard, console(), accesses(outcome.leaderboard["split"]["hash"]))
     errors = console(error=True)
     for lost in outcome.quarantined:
         errors.print(Text(f"quarantined {lost.episode}: {lost.path}: {lost.reason}", style="red"), soft_wrap=True)
@@ -130,10 +131,33 @@ def score(
     targets: Annotated[Path | None, typer.Option(help="Run folder whose targets the bundles answer.")] = None,
 ) -> None:
     """Recompute a leaderboard from what is on disk."""
+    from harness.ledger import accesses  # noqa: PLC0415
     from harness.report.terminal import print_leaderboard  # noqa: PLC0415
     from harness.score import score_paths  # noqa: PLC0415
 
-    print_leaderboard(score_paths(paths, targets, out), console())
+    leaderboard = score_paths(paths, targets, out)
+    print_leaderboard(leaderboard, console(), accesses(leaderboard["split"]["hash"]))
+
+
+@app.command()
+def compare(
+    run_a: Annotated[Path, typer.Argument(metavar="RUN_A", help="Run folder, or a folder of bundles.")],
+    run_b: Annotated[Path, typer.Argument(metavar="RUN_B", help="The other, of the same held-out samples.")],
+    targets: Annotated[Path | None, typer.Option(help="Run folder whose targets both answer.")] = None,
+    difference: Annotated[
+        float | None, typer.Option(help="Say how many more clusters a difference of this size would need.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare the branches of two runs: paired differences with intervals, verdicts and what it would take to tell."""
+    from harness.compare_runs import check_difference, compare_runs, print_comparison  # noqa: PLC0415
+
+    check_difference(difference)
+    body = compare_runs(run_a, run_b, targets, difference)
+    if as_json:
+        print(json.dumps(body, indent=1))
+    else:
+        print_comparison(body, console(), difference)
 
 
 @app.command("import")

@@ -52,6 +52,7 @@ class Contrast:
         difference: None where they share no cluster.
         ci_low: Lower end of the 95 % interval; None below three clusters.
         ci_high: Upper end.
+        standard_error: Of the difference; None as the interval.
         p: Two-sided, by the sign-flip test.
         p_adjusted: Over the family the contrast was asked in.
         verdict: On a. `better` and `worse` need an interval off zero and an adjusted p of at most 5 %; `tied` a 90 % interval
@@ -71,6 +72,7 @@ class Contrast:
     difference: float | None
     ci_low: float | None
     ci_high: float | None
+    standard_error: float | None
     p: float | None
     p_adjusted: float | None
     verdict: Verdict
@@ -165,7 +167,7 @@ def _contrast(
     if n < MIN_CLUSTERS or not known or not np.isfinite(parts).all():
         leaning = _leaning(value) if known else None
         difference = value if known else None
-        none = (None,) * 4
+        none = (None,) * 5
         return Contrast(a.name, b.name, difference, *none, "inconclusive", leaning, n, None, margin, None, None, test, correction)
     deviation = 0.0 if np.ptp(parts) == 0 else float(parts.std(ddof=1))
     # Folds that were fitted again share training data (Nadeau and Bengio 2003).
@@ -179,6 +181,7 @@ def _contrast(
         value,
         value - half,
         value + half,
+        float(error),
         p,
         adjusted,
         verdict,

@@ -104,6 +104,7 @@ class RunConfig:
         block_samples: Samples per bundle part: what a kill loses at most, per branch.
         preset: Size of the branches that come in several: `tiny` for two CPU cores, `real` as published.
         encoders: Model folders of frozen encoders that come without weights: `encoders.vjepa2-large=DIR`.
+        margins: Metric -> difference that counts as none, in its unit: `margins.mpjpe=0.005`; see `harness.compare.margin_of`.
         branch: Options per branch: `branch.mlp.epochs=80`.
     """
 
@@ -122,6 +123,7 @@ class RunConfig:
     block_samples: int = 4096
     preset: str = "tiny"
     encoders: dict[str, str] = field(default_factory=dict)
+    margins: dict[str, float] = field(default_factory=dict)
     branch: dict[str, Any] = field(default_factory=dict)
 
 

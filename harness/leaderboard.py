@@ -72,8 +72,8 @@ def build(evaluation: Evaluation, evidence: str, quarantined: int = 0, margins: 
     """
     held = evaluation.held
     split = held.split
-    table = [_Tasked(evaluation, task, margins or {}) for task in held.tasks]
-    rows = [row for tasked in table for row in tasked.rows(evidence)]
+    table = [TaskBoard(evaluation, task, margins or {}) for task in held.tasks]
+    rows = [row for board in table for row in board.rows(evidence)]
     return {
         "schema": SCHEMA,
         "evidence": evidence,
@@ -88,9 +88,9 @@ def build(evaluation: Evaluation, evidence: str, quarantined: int = 0, margins: 
             "quarantined": quarantined,
         },
         "branches": _capabilities(evaluation),
-        "tasks": [tasked.summary() for tasked in table],
+        "tasks": [board.summary() for board in table],
         "rows": rows,
-        "comparisons": [tasked.compared(contrast) for tasked in table for contrast in tasked.ranking.contrasts],
+        "comparisons": [board.compared(contrast) for board in table for contrast in board.ranking.contrasts],
     }
 
 
@@ -110,7 +110,7 @@ def _capabilities(evaluation: Evaluation) -> list[dict[str, Any]]:
     ]
 
 
-class _Tasked:
+class TaskBoard:
     """One task's part of the table.
 
     Args:
@@ -156,6 +156,10 @@ class _Tasked:
             "n_samples": cell.n_samples.get(0, 0) if cell else 0,
             "ranking": self.ranking.companies,
         }
+
+    def compare(self, pairs: list[tuple[str, str]]) -> list[Contrast]:
+        """These pairs of branches as one family; both of each have rows here."""
+        return compare(self.metric, [(self.sides[a], self.sides[b]) for a, b in pairs], self.margin)
 
     def compared(self, contrast: Contrast) -> dict[str, Any]:
         """One pair's entry."""

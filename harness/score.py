@@ -17,6 +17,7 @@ from harness.errors import BadInput
 from harness.evaluate import FLOOR, Cell, Evaluation, evaluate
 from harness.held import Held
 from harness.leaderboard import build, evidence_grade
+from harness.ledger import accesses, record
 from harness.manifest import write_json
 from harness.pipeline.plan import make_task
 from harness.record import EpisodeRecord
@@ -62,11 +63,12 @@ def score_run(run: Path, out: Path, bundles: Sequence[Bundle] | None = None, qua
     lost = len(manifest["quarantined"]) if quarantined is None else quarantined
     with threadpool_limits(1):  # the last bit of a sum depends on the threads, and a score must not depend on the machine
         evaluation = evaluate(held, found)
-        leaderboard = build(evaluation, evidence, lost)
+        leaderboard = build(evaluation, evidence, lost, manifest["config"].get("margins"))
+    record(held.split.hash, found)
     out.mkdir(parents=True, exist_ok=True)
     write_scores(evaluation, out / "scores.parquet")
     write_json(out / "leaderboard.json", leaderboard)
-    write_reports(leaderboard, out)
+    write_reports(leaderboard, out, accesses(held.split.hash))
     write_examples(held, found, out / "examples")
     return leaderboard
 
@@ -122,16 +124,33 @@ def score_paths(paths: Sequence[Path], targets: Path | None, out: Path) -> dict[
     Raises:
         BadInput: No run to score against, or no bundle.
     """
+    return score_run(run_of(paths, targets), out, bundles_below(paths))
+
+
+def run_of(paths: Sequence[Path], targets: Path | None = None) -> Path:
+    """The run whose targets are answered: as named, else the first of the paths that is a run folder.
+
+    Raises:
+        BadInput: None is.
+    """
     run = targets or next((p for p in paths if (p / "split.json").is_file()), None)
     if run is None:
         raise BadInput(f"{paths[0]}: not a run folder; name the run whose targets it answers with --targets")
+    return run
+
+
+def bundles_below(paths: Sequence[Path]) -> list[Bundle]:
+    """Every bundle of these run folders, or below these folders, each once.
+
+    Raises:
+        BadInput: None is there.
+    """
     # A run folder may hold runs of its own (those of a selection): its bundles stand in one place.
     roots = [path / "bundles" if (path / "split.json").is_file() else path for path in paths]
     bundles = list({bundle.folder.resolve(): bundle for root in roots for bundle in find_bundles(root)}.values())
     if not bundles:
         raise BadInput(f"{paths[0]}: no bundle below it (folders fold=*/seed=* with a manifest.json)")
-    bundles = _once(bundles)
-    return score_run(run, out, bundles)
+    return _once(bundles)
 
 
 def _once(bundles: Sequence[Bundle]) -> list[Bundle]:

@@ -4,17 +4,17 @@ import json
 from pathlib import Path
 from typing import Any
 
+from harness.ranking import LEAST_COVERAGE
 from harness.reference import PRIVILEGED
 from harness.run import Outcome
 from harness.splits import Role
+from harness.stats import MIN_CLUSTERS
 from tune.tuners import Arm
 
 SCHEMA = "espalier.sheet/1"
 NOT_ESTIMABLE = "not estimable"
 NO_WINNER = "no winner"
 LEFT_OUT = "leave_one_episode_out"  # folder of the second run
-FULL_COVERAGE = 0.95
-"""Under this share of answered samples a branch is shown, not ranked."""
 
 
 def build_sheet(
@@ -84,7 +84,7 @@ def _verdict(row: dict[str, Any]) -> str:
     """Against the floor; more than five test clusters do not fit into eight episodes."""
     if row["privileged"]:
         return "bounds, not ranked"
-    return row["verdict_vs_floor"] or (NOT_ESTIMABLE if row["n_clusters"] <= 2 else NO_WINNER)
+    return NOT_ESTIMABLE if row["n_clusters"] < MIN_CLUSTERS else row["verdict_vs_floor"] or NO_WINNER
 
 
 def _undecided(board: dict[str, Any], branches: list[str], seeds: list[int]) -> list[str]:
@@ -103,9 +103,9 @@ def _undecided(board: dict[str, Any], branches: list[str], seeds: list[int]) -> 
         rows = [row for row in board["rows"] if row["task"] == task["id"] and not row["privileged"]]
         if task["vacuous"]:
             lines.append(f"{task['id']}: VACUOUS, {task['vacuous']}")
-        short = [r["branch"] for r in rows if r["coverage"] is not None and r["coverage"] < FULL_COVERAGE]
+        short = [r["branch"] for r in rows if r["coverage"] is not None and r["coverage"] < LEAST_COVERAGE]
         if short:
-            lines.append(f"{task['id']}: {', '.join(short)} answered under {FULL_COVERAGE:.0%} and cannot be ranked")
+            lines.append(f"{task['id']}: {', '.join(short)} answered under {LEAST_COVERAGE:.0%} and cannot be ranked")
         tied = _tied(rows)
         if tied:
             lines.append(f"{task['id']}: {', '.join(tied)} have the same value")

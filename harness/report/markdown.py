@@ -1,26 +1,38 @@
 """The leaderboard as Markdown."""
 
+import re
 from typing import Any
 
-from harness.report.model import COLUMNS, headline, tables
+from harness.report.model import Section, capabilities, headline, tables
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
-def render_markdown(leaderboard: dict[str, Any]) -> str:
-    """One table per task."""
-    lines = ["# Leaderboard", "", *(f"- {line}" for line in headline(leaderboard)), ""]
+def render_markdown(leaderboard: dict[str, Any], accesses: str = "") -> str:
+    """One table per task, with its pairs, probabilities and strata; who answers what comes first."""
+    lines = ["# Leaderboard", "", *(f"- {escape(line)}" for line in headline(leaderboard, accesses)), ""]
+    for section in capabilities(leaderboard):
+        lines += [f"## {escape(section.title)}", "", *render_section(section), ""]
     for table in tables(leaderboard):
         lines += [f"## {escape(table.title)}", "", escape(table.subtitle), ""]
-        if not table.rows:
+        if not table.main.rows:
             lines += ["No branch answers this task.", ""]
             continue
-        lines += ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
-        lines += ["| " + " | ".join(escape(cell) for cell in row) + " |" for row in table.rows]
-        lines.append("")
+        lines += [*render_section(table.main), ""]
+        lines += [line for conclusion in table.conclusions for line in (escape(conclusion), "")]
+        for section in table.sections:
+            lines += [f"**{escape(section.title)}**", "", *render_section(section), ""]
     return "\n".join(lines)
 
 
+def render_section(section: Section) -> list[str]:
+    """The lines of one table."""
+    lines = ["| " + " | ".join(escape(name) for name in section.columns) + " |", "|" + "---|" * len(section.columns)]
+    return lines + ["| " + " | ".join(escape(cell) for cell in row) + " |" for row in section.rows]
+
+
 def escape(text: str) -> str:
-    """Text that comes from data must not become markup."""
+    """Text that comes from data must not become markup, nor move the cursor of whoever prints it."""
     for character in "\\|<>`*_[]":
         text = text.replace(character, "\\" + character if character not in "<>" else {"<": "&lt;", ">": "&gt;"}[character])
-    return text.replace("\n", " ")
+    return _CONTROL.sub(" ", text)

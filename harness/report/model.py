@@ -1,9 +1,30 @@
 """What every renderer shows of a leaderboard: the same cells as text, so that formats cannot disagree."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-COLUMNS = ("branch", "value", "95 % interval", "skill", "coverage", "seen / unseen", "G", "note")
+COLUMNS = ("branch", "value", "95 % interval", "rank", "vs floor", "skill", "coverage", "seen / unseen", "G", "note")
+PAIR_COLUMNS = ("a", "b", "a - b", "95 % interval", "p (family)", "verdict on a", "smallest found", "more clusters")
+PROBABILITY_COLUMNS = ("branch", "log-loss", "Brier", "ECE", "unknown to it")
+STRATUM_COLUMNS = ("branch", "missing", "value", "episodes")
+LEFT_COLUMNS = ("branch", "note", "a", "b", "verdict on a", "missing", "task", "weights", "pretraining data")
+FEW_CLUSTERS = 5
+
+
+@dataclass(frozen=True)
+class Section:
+    """One table.
+
+    Attributes:
+        title: Empty for the main table of a task.
+        columns: Their names.
+        rows: Cells under them.
+    """
+
+    title: str
+    columns: tuple[str, ...]
+    rows: Sequence[tuple[str, ...]]
 
 
 @dataclass(frozen=True)
@@ -13,16 +34,25 @@ class TaskTable:
     Attributes:
         title: Task id and what it is.
         subtitle: Metric, direction, floor, ceiling, sample counts.
-        rows: Cells under `COLUMNS`.
+        main: Cells under `COLUMNS`.
+        conclusions: What can be told of the order, a line each.
+        sections: Pairs, probabilities, sensor strata: where there are any.
     """
 
     title: str
     subtitle: str
-    rows: list[tuple[str, ...]]
+    main: Section
+    conclusions: list[str]
+    sections: list[Section] = field(default_factory=list)
 
 
-def headline(leaderboard: dict[str, Any]) -> list[str]:
-    """What must be said before any number."""
+def headline(leaderboard: dict[str, Any], accesses: str = "") -> list[str]:
+    """What must be said before any number.
+
+    Args:
+        leaderboard: As `harness.leaderboard.build` gave it.
+        accesses: How often the held-out set was looked at, see `harness.ledger`.
+    """
     split = leaderboard["split"]
     lines = [
         f"evidence: {leaderboard['evidence']}; split: {split['kind']}, unit {split['unit']}, {split['folds']} fold(s), "
@@ -36,9 +66,30 @@ def headline(leaderboard: dict[str, Any]) -> list[str]:
         lines.append(f"lacking: {split['lacking']} episode(s) lack what the run asks for and are not used; see manifest.json")
     if split["quarantined"]:
         lines.append(f"quarantined: {split['quarantined']} episode(s) could not be read; see manifest.json")
-    if split["clusters"] <= 5:
-        lines.append("G <= 5: no winner can be told from so few clusters; intervals at G <= 2 are not estimable")
+    if split["clusters"] <= FEW_CLUSTERS:
+        lines.append(f"G <= {FEW_CLUSTERS}: no winner can be told from so few clusters; intervals at G <= 2 are not estimable")
+    if all(row["n_seeds"] == 1 for row in leaderboard["rows"]):
+        lines.append("one seed: how much a value depends on it is not estimated")
+    if accesses:
+        lines.append(accesses)
     return lines
+
+
+def capabilities(leaderboard: dict[str, Any]) -> list[Section]:
+    """Who answers what and how, and what pretrained weights have seen."""
+    branches = leaderboard["branches"]
+    names = [branch["branch"] for branch in branches]
+    rows = [(task["id"], *(branch["answers"][task["id"]] or "N/A" for branch in branches)) for task in leaderboard["tasks"]]
+    found = [Section("Who answers what", ("task", *names), rows)] if names else []
+    seen = [
+        (branch["branch"], branch["weights"] or "none", ", ".join(f"{d}: {s}" for d, s in branch["pretraining"].items()))
+        for branch in branches
+        if branch["weights"] or branch["pretraining"]
+    ]
+    if seen:
+        cells = [(name, weights, data or "not declared: unknown") for name, weights, data in seen]
+        found.append(Section("What pretrained weights have seen", ("branch", "weights", "pretraining data"), cells))
+    return found
 
 
 def tables(leaderboard: dict[str, Any]) -> list[TaskTable]:
@@ -52,22 +103,79 @@ def tables(leaderboard: dict[str, Any]) -> list[TaskTable]:
             f"{task['metric']}{f' [{task["unit"]}]' if task['unit'] else ''}, {arrow}; floor {number(floor['value'])} "
             f"({floor['branch']}), ceiling {number(task['ceiling'])}; {task['n_samples']} test samples"
         )
+        if task["margin"] is not None:
+            subtitle += f"; differences within {number(task['margin'])} count as tied"
         if task["vacuous"]:
             subtitle += f"; VACUOUS: {task['vacuous']}"
-        out.append(TaskTable(f"{task['id']}: {task['title']}", subtitle, [_cells(row, leaderboard["evidence"]) for row in rows]))
+        pairs = [pair for pair in leaderboard["comparisons"] if pair["task"] == task["id"]]
+        main = Section("", COLUMNS, [_cells(row, leaderboard["evidence"]) for row in rows])
+        sections = [section for section in (_pairs(rows, pairs), _probabilities(task, rows), _strata(rows)) if section.rows]
+        out.append(TaskTable(f"{task['id']}: {task['title']}", subtitle, main, _conclusions(task), sections))
     return out
 
 
+def _conclusions(task: dict[str, Any]) -> list[str]:
+    """Per company of branches that may be ranked together: who leads, or that nobody can be told apart."""
+    lines = []
+    for company in task["ranking"]:
+        if company["ranked"] < 2:
+            continue
+        who = f"{company['route']}, {company['track']} inputs" if len(task["ranking"]) > 1 else "ranked"
+        if company["winner"]:
+            lines.append(f"{who}: {company['winner']} is better than each of the other {company['ranked'] - 1}")
+        else:
+            leaders = company["leaders"]
+            lines.append(
+                f"{who}: no winner; not told apart at the top: {', '.join(leaders)} ({len(leaders)} of {company['ranked']})"
+            )
+    return lines
+
+
 def _cells(row: dict[str, Any], evidence: str) -> tuple[str, ...]:
-    interval = "not estimable" if row["ci_low"] is None else f"{number(row['ci_low'])} .. {number(row['ci_high'])}"
     strata = (
         ""
         if row["seen_value"] is None and row["unseen_value"] is None
         else (f"{number(row['seen_value'])} / {number(row['unseen_value'])}")
     )
+    coverage = "" if row["coverage"] is None else f"{100 * row['coverage']:.0f} %"
+    return (
+        row["branch"],
+        number(row["value"]),
+        interval(row["ci_low"], row["ci_high"]),
+        _rank(row["rank_interval"]),
+        _against_floor(row),
+        number(row["skill"]),
+        coverage,
+        strata,
+        str(row["n_clusters"]),
+        ", ".join(_notes(row, evidence)),
+    )
+
+
+def _rank(interval: list[int] | None) -> str:
+    if interval is None:
+        return "-"
+    low, high = interval
+    return str(low) if low == high else f"{low}-{high}"
+
+
+def _against_floor(row: dict[str, Any]) -> str:
+    if row["verdict_vs_floor"] is None:
+        return "-"
+    leaning = f", leaning {row['leaning']}" if row["leaning"] else ""
+    return f"{row['verdict_vs_floor']}{leaning}"
+
+
+def _notes(row: dict[str, Any], evidence: str) -> list[str]:
     notes = [] if row["route"] == "native" else [row["route"]]
+    if row["track"] != "full":
+        notes.append(f"{row['track']} inputs")
     if row["privileged"]:
         notes.append("privileged, not ranked")
+    elif row["unranked"]:
+        notes.append(f"not ranked: {row['unranked']}")
+    if row["gates"]:
+        notes.append(f"gates not met: {', '.join(row['gates'])}")
     if row["evidence"] != evidence:
         notes.append(f"evidence: {row['evidence']}")
     detail = row["detail"]
@@ -76,17 +184,75 @@ def _cells(row: dict[str, Any], evidence: str) -> tuple[str, ...]:
         notes.append(f"mae {number(detail['mae_mean'])}{ends}")
     notes += detail.get("notes", [])
     notes += [f"{n} {status}" for status, n in row["failures"].items()]
-    coverage = "" if row["coverage"] is None else f"{100 * row['coverage']:.0f} %"
+    if row["failures"]:
+        worst = number(row["bounds"]["worst"]) if row["bounds"]["worst"] is not None else "unbounded"
+        notes.append(f"answered rows alone {number(row['complete_case'])}; bounds {worst} .. {number(row['bounds']['best'])}")
+    return notes
+
+
+def _pairs(rows: list[dict[str, Any]], pairs: list[dict[str, Any]]) -> Section:
+    """The best of every company against the rest; all pairs stand in the JSON."""
+    bests: dict[tuple[str, str], str] = {}
+    for row in rows:
+        if not row["privileged"]:
+            bests.setdefault((row["route"], row["track"]), row["branch"])
+    chosen = [pair_cells(pair) for pair in pairs if pair["a"] in bests.values()]
+    return Section("Best against the rest", PAIR_COLUMNS, chosen)
+
+
+def pair_cells(pair: dict[str, Any]) -> tuple[str, ...]:
+    """Cells of one contrast under `PAIR_COLUMNS`."""
+    verdict = pair["verdict"] + (f", leaning {pair['leaning']}" if pair["leaning"] else "")
+    needed = pair["clusters_for_difference"]
+    more = "-" if needed is None else str(max(needed - pair["n_clusters"], 0))
     return (
-        row["branch"],
-        number(row["value"]),
-        interval,
-        number(row["skill"]),
-        coverage,
-        strata,
-        str(row["n_clusters"]),
-        ", ".join(notes),
+        pair["a"],
+        pair["b"],
+        number(pair["difference"]),
+        interval(pair["ci_low"], pair["ci_high"]),
+        number(pair["p_adjusted"]),
+        verdict,
+        number(pair["mde"]),
+        more,
     )
+
+
+def _probabilities(task: dict[str, Any], rows: list[dict[str, Any]]) -> Section:
+    """Empty where no branch offers any."""
+    title = "Probabilities"
+    scored = [row for row in rows if not row["privileged"]]
+    if not any(row["probabilities"] for row in scored):
+        return Section(title, PROBABILITY_COLUMNS, [])
+    first = next(row["probabilities"] for row in scored if row["probabilities"])
+    title += f" (no probability counts as less than {first['probability_floor']:g})"
+    lines = [(f"floor ({task['floor']['branch']})", task["floor"]["probabilities"])]
+    lines += [(row["branch"], row["probabilities"]) for row in scored]
+    return Section(title, PROBABILITY_COLUMNS, [_probability_cells(name, found) for name, found in lines])
+
+
+def _probability_cells(name: str, found: dict[str, float | None] | None) -> tuple[str, ...]:
+    if found is None:
+        return name, "offers none", "", "", ""
+    share = found["other_share"]
+    return (
+        name,
+        *(number(found[key]) for key in ("log_loss", "brier", "ece")),
+        "" if share is None else f"{100 * share:.1f} % of truths",
+    )
+
+
+def _strata(rows: list[dict[str, Any]]) -> Section:
+    cells = [
+        (row["branch"], name, number(found["value"]), str(found["episodes"]))
+        for row in rows
+        for name, found in row["strata"].items()
+    ]
+    return Section("By sensors that are missing", STRATUM_COLUMNS, cells)
+
+
+def interval(low: float | None, high: float | None) -> str:
+    """Both ends, or that there are none."""
+    return "not estimable" if low is None or high is None else f"{number(low)} .. {number(high)}"
 
 
 def number(value: float | None) -> str:

@@ -6,23 +6,30 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from harness.report.model import COLUMNS, headline, tables
+from harness.report.model import LEFT_COLUMNS, Section, headline, tables
 
 
-def print_leaderboard(leaderboard: dict[str, Any], console: Console) -> None:
-    """Print one table per task. Text from data is never read as markup."""
-    for line in headline(leaderboard):
+def print_leaderboard(leaderboard: dict[str, Any], console: Console, accesses: str = "") -> None:
+    """Print one table per task and what can be told of the order; the rest is in `leaderboard.md`."""
+    for line in headline(leaderboard, accesses):
         console.print(Text(line, style="bold"))
     for task in tables(leaderboard):
         console.print()
         console.print(Text(task.title, style="bold cyan"))
         console.print(Text(task.subtitle, style="dim"))
-        if not task.rows:
+        if not task.main.rows:
             console.print("no branch answers this task")
             continue
-        table = Table(box=None, pad_edge=False)
-        for name in COLUMNS:
-            table.add_column(name, justify="left" if name in ("branch", "note") else "right", no_wrap=name == "branch")
-        for row in task.rows:
-            table.add_row(*(Text(cell) for cell in row))
-        console.print(table)
+        print_section(task.main, console)
+        for line in task.conclusions:
+            console.print(Text(line, style="bold"))
+
+
+def print_section(section: Section, console: Console) -> None:
+    """Print one table. Text from data is never read as markup."""
+    table = Table(box=None, pad_edge=False)
+    for name in section.columns:
+        table.add_column(name, justify="left" if name in LEFT_COLUMNS else "right", no_wrap=name == "branch")
+    for row in section.rows:
+        table.add_row(*(Text(cell) for cell in row))
+    console.print(table)

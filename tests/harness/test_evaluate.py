@@ -240,7 +240,7 @@ def test_what_a_fit_has_to_say_of_a_task_stands_in_its_row(held: Held, tmp_path:
         "model": ["conditioned on past hands"],
         "other": None,
     }
-    notes = {row[0]: row[-1] for table in tables(board) for row in table.rows}
+    notes = {row[0]: row[-1] for table in tables(board) for row in table.main.rows}
     assert notes == {"model": "conditioned on past hands", "other": ""}
 
 
@@ -250,5 +250,5 @@ def test_tiny_weights_cap_the_evidence_of_their_own_rows(held: Held, tmp_path: P
     for run, expected in (("held_out", "smoke"), ("dry_run", "smoke"), ("mock", "mock")):
         board = build(evaluate(held, [tiny, other]), run)
         assert {row["branch"]: row["evidence"] for row in board["rows"]} == {"model": expected, "other": run}
-        notes = {row[0]: row[-1] for table in tables(board) for row in table.rows}
+        notes = {row[0]: row[-1] for table in tables(board) for row in table.main.rows}
         assert notes == {"model": "evidence: smoke" if expected != run else "", "other": ""}

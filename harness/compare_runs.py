@@ -1,0 +1,132 @@
+"""`espalier compare`: the branches of one run against those of another, on the same held-out samples."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+from threadpoolctl import threadpool_limits
+
+from harness.bundle import Bundle
+from harness.compare import power_line
+from harness.errors import BadInput
+from harness.evaluate import evaluate
+from harness.leaderboard import TaskBoard
+from harness.ledger import record
+from harness.report.model import PAIR_COLUMNS, Section, number, pair_cells
+from harness.report.terminal import print_section
+from harness.score import bundles_below, held_of, read_manifest, run_of
+from harness.stats import clusters_needed
+
+SCHEMA = "espalier.comparison/1"
+
+
+def compare_runs(a: Path, b: Path, targets: Path | None = None, difference: float | None = None) -> dict[str, Any]:
+    """Paired contrasts of every task that both answer, one family per task.
+
+    Where both have a branch of one name, it is compared with itself; where they share none, every branch of one with every branch
+    of the other. Privileged rows are left out.
+
+    Args:
+        a: Run folder, or a folder with bundles below it.
+        b: The other.
+        targets: The run whose targets and split both answer; None = the first of the two that is a run folder.
+        difference: How many more clusters a difference of this size would need is said too; in each metric's own unit.
+
+    Raises:
+        BadInput: No targets, no bundle, or the two answer different splits.
+    """
+    run = run_of([a, b], targets)
+    manifest = read_manifest(run)
+    held = held_of(run, manifest)
+    sides = [[bundle for bundle in bundles_below([path]) if not bundle.privileged] for path in (a, b)]
+    marks = _marks(a, b)
+    named = [_named(bundles, mark) for bundles, mark in zip(sides, marks, strict=True)]
+    bundles = [bundle for one in named for bundle in one]
+    with threadpool_limits(1):
+        evaluation = evaluate(held, bundles)
+        boards = [TaskBoard(evaluation, task, manifest["config"].get("margins") or {}) for task in held.tasks]
+        pairs = _pairs(sides[0], sides[1], marks)
+        tasks = [_task(board, pairs, difference) for board in boards]
+    record(held.split.hash, [bundle for one in sides for bundle in one])
+    return {
+        "schema": SCHEMA,
+        "a": str(a),
+        "b": str(b),
+        "split": held.split.hash,
+        "tasks": [task for task in tasks if task["comparisons"]],
+    }
+
+
+def _marks(a: Path, b: Path) -> tuple[str, str]:
+    """Short names of the two runs; the last parts of their paths where these differ."""
+    one, other = a.absolute().name, b.absolute().name
+    return (one, other) if one != other else ("A", "B")
+
+
+def _named(bundles: Sequence[Bundle], mark: str) -> list[Bundle]:
+    return [replace(bundle, branch=f"{mark}/{bundle.branch}") for bundle in bundles]
+
+
+def _pairs(a: Sequence[Bundle], b: Sequence[Bundle], marks: tuple[str, str]) -> list[tuple[str, str]]:
+    mine, theirs = ([*dict.fromkeys(bundle.branch for bundle in bundles)] for bundles in (a, b))
+    both = [(name, name) for name in mine if name in theirs]
+    return [(f"{marks[0]}/{one}", f"{marks[1]}/{other}") for one, other in both or product(mine, theirs)]
+
+
+def _task(board: TaskBoard, pairs: list[tuple[str, str]], difference: float | None) -> dict[str, Any]:
+    there = [pair for pair in pairs if all(name in board.sides for name in pair)]
+    found = []
+    for contrast in board.compare(there):
+        needed = None
+        if difference is not None and contrast.standard_error is not None:
+            needed = clusters_needed(contrast.standard_error * contrast.n_clusters**0.5, difference)
+        values = {"value_a": board.estimates[contrast.a].value, "value_b": board.estimates[contrast.b].value}
+        found.append({**board.compared(contrast), **values, "clusters_for_asked_difference": needed})
+    return {
+        "id": board.task.id,
+        "metric": board.metric.name,
+        "unit": board.task.unit,
+        "direction": board.metric.direction,
+        "margin": board.margin,
+        "vacuous": board.vacuous,
+        "comparisons": found,
+    }
+
+
+def print_comparison(body: dict[str, Any], console: Console, difference: float | None = None) -> None:
+    """One table per task; a positive difference is better for a, whichever way the metric points."""
+    asked = () if difference is None else (f"more for {difference:g}",)
+    columns = (*PAIR_COLUMNS[:2], "value a", "value b", *PAIR_COLUMNS[2:], *asked)
+    for task in body["tasks"]:
+        pairs = task["comparisons"]
+        unit = f" [{task['unit']}]" if task["unit"] else ""
+        console.print(Text(f"{task['id']}: {task['metric']}{unit}", style="bold cyan"))
+        margin = "" if task["margin"] is None else f"; within {number(task['margin'])} counts as tied"
+        console.print(Text(f"{power_line(max(p['n_clusters'] for p in pairs))}{margin}; a - b above 0: a is better", style="dim"))
+        if task["vacuous"]:
+            console.print(Text(f"VACUOUS: {task['vacuous']}"))
+        print_section(Section("", columns, [_cells(pair, difference) for pair in pairs]), console)
+        console.print()
+
+
+def _cells(pair: dict[str, Any], difference: float | None) -> tuple[str, ...]:
+    cells = pair_cells(pair)
+    out = (*cells[:2], number(pair["value_a"]), number(pair["value_b"]), *cells[2:])
+    if difference is None:
+        return out
+    needed = pair["clusters_for_asked_difference"]
+    return (*out, "-" if needed is None else str(max(needed - pair["n_clusters"], 0)))
+
+
+def check_difference(difference: float | None) -> None:
+    """Refuse what cannot be a difference.
+
+    Raises:
+        BadInput: Not above 0.
+    """
+    if difference is not None and not difference > 0:
+        raise BadInput(f"--difference {difference}: give more than 0, in the metric's unit")
