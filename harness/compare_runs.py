@@ -16,7 +16,8 @@ from harness.errors import BadInput
 from harness.evaluate import evaluate
 from harness.leaderboard import TaskBoard
 from harness.ledger import record
-from harness.report.model import PAIR_COLUMNS, Section, number, pair_cells
+from harness.report.model import PAIR_COLUMNS, pair_cells
+from harness.report.section import Section, number
 from harness.report.terminal import print_section
 from harness.score import bundles_below, held_of, read_manifest, run_of
 from harness.stats import clusters_needed

@@ -36,6 +36,7 @@ class Cell:
         best: (S,) as if every failed row had been right.
         strata: Sensors missing (`audio+depth`; empty = none) -> (S,) of those rows.
         probabilities: `probability_state` of the rows, where the branch offers probabilities.
+        kept: (m, K) rows, of metrics that keep any.
         answered: Rows that answered, and rows.
         statuses: Status -> rows; only scored rows count.
         n_samples: Scored rows of one seed, over all folds.
@@ -47,6 +48,7 @@ class Cell:
     best: dict[Key, State] = field(default_factory=dict)
     strata: dict[str, dict[Key, State]] = field(default_factory=dict)
     probabilities: dict[Key, State] = field(default_factory=dict)
+    kept: dict[Key, NDArray[np.float64]] = field(default_factory=dict)
     answered: dict[Key, tuple[int, int]] = field(default_factory=dict)
     statuses: dict[str, int] = field(default_factory=dict)
     n_samples: dict[int, int] = field(default_factory=dict)
@@ -63,6 +65,8 @@ class Cell:
             missing: (n,) sensors that each row lacks.
         """
         state = self.states[key] = metric.state(truth, rows)
+        if (kept := metric.kept(truth, rows)) is not None:
+            self.kept[key] = kept
         ok = rows.ok
         self.answered[key] = (int(ok.sum()), len(ok))
         self.complete[key] = self.best[key] = state

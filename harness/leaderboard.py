@@ -10,6 +10,7 @@ from harness.answers import Status
 from harness.bundle import Bundle
 from harness.compare import Contrast, Side, compare, margin_of
 from harness.evaluate import FLOOR, Cell, Evaluation, Key
+from harness.folds import fold_details, outliers_of
 from harness.held import OF_TEST
 from harness.metrics.base import Metric, State
 from harness.metrics.probability import probability_values
@@ -74,6 +75,7 @@ def build(evaluation: Evaluation, evidence: str, quarantined: int = 0, margins: 
     split = held.split
     table = [TaskBoard(evaluation, task, margins or {}) for task in held.tasks]
     rows = [row for board in table for row in board.rows(evidence)]
+    by_task = {task.id: [row for row in rows if row["task"] == task.id] for task in held.tasks}
     return {
         "schema": SCHEMA,
         "evidence": evidence,
@@ -88,7 +90,7 @@ def build(evaluation: Evaluation, evidence: str, quarantined: int = 0, margins: 
             "quarantined": quarantined,
         },
         "branches": _capabilities(evaluation),
-        "tasks": [board.summary() for board in table],
+        "tasks": [board.summary() | {"outlier_fold": outliers_of(by_task[board.task.id])} for board in table],
         "rows": rows,
         "comparisons": [board.compared(contrast) for board in table for contrast in board.ranking.contrasts],
     }
@@ -347,8 +349,13 @@ class TaskBoard:
         folds = sorted({fold for fold, _, _ in cell.states})
         if len(folds) > 1:
             detail["per_fold"] = {str(f): _number(self.metric.value(_fold_state(cell, f))) for f in folds}
-            detail |= self.metric.fold_details(np.stack([_fold_state(cell, f) for f in folds]))
-        return detail | self._seeds(cell)
+        return detail | fold_details(self.metric, cell.kept, self._fold_names()) | self._seeds(cell)
+
+    def _fold_names(self) -> dict[int, str]:
+        """Fold -> the clusters that it tests."""
+        split = self.evaluation.held.split
+        tested = {fold.id: sorted({split.clusters[e] for e in fold.test}) for fold in split.folds}
+        return {fold: ", ".join(names[:3]) + (", ..." if len(names) > 3 else "") for fold, names in tested.items()}
 
     def _seeds(self, cell: Cell) -> dict[str, Any]:
         """Values by seed; their spread, and the standard error that also generalises over seeds, from three seeds on."""

@@ -20,12 +20,15 @@ from harness.pipeline.ingest import Quarantined, key_of
 from harness.pipeline.plan import Plan, as_json
 from harness.reference import PRIVILEGED
 from harness.score import read_manifest
-from harness.splits import ROLES, Fold, Split, is_explicit, make_split
+from harness.splits import ROLES, Fold, Split, SplitConfig, is_explicit, make_split, resolve_episodes
 from harness.store import TrackStore
 from harness.tasks import FUTURE_LATENT, ON_DEMAND, on_demand, task_ids
 from harness.window import WindowSpec
 
 DEFAULT_BRANCHES = ("majority", "prior", "persistence", "constant_velocity", "chance", "oracle", "copy", "ridge", "mlp")
+TABLE_HEADS = ("linear", "mlp_small", "mlp_medium")  # answer the target column of a table and nothing else
+TABLE_BRANCHES = ("prior", "oracle", "ridge", *TABLE_HEADS)
+MOST_FOLDS = 100  # a table of more groups is not split by leaving out each of them unless that is asked for
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,7 @@ def _plan(
     request: Request, refs: list[EpisodeRef], faults: list[Quarantined], previous: dict[str, Any]
 ) -> tuple[Plan, list[Quarantined]]:
     """The plan, and which of the faults concern it."""
-    config = _with_format_windows(_with_card_split(request), request)
+    config = _with_table_defaults(_with_card_split(request), request, refs)
     _check_options(config)
     config = replace(config, store=config.store.resolved())
     spec = config.windows.spec()
@@ -120,7 +123,7 @@ def _plan(
         raise BadInput(
             f"the frozen split of card {request.dataset.card.name!r} does not fit these episodes; {fix} ({error})"
         ) from error
-    named = request.branches or (() if previous else DEFAULT_BRANCHES)
+    named = request.branches or (() if previous else default_branches(request.dataset.card.format))
     every = tuple(dict.fromkeys((*previous.get("branches", ()), *previous.get("references", ()), *named)))
     branches = tuple(name for name in every if name not in PRIVILEGED)
     references = tuple(name for name in every if name in PRIVILEGED)
@@ -240,13 +243,24 @@ def _with_card_split(request: Request) -> RunConfig:
     return replace(config, split=frozen)
 
 
-def _with_format_windows(config: RunConfig, request: Request) -> RunConfig:
-    """A row of a table is a sample of its own, and no group is set aside for validation, unless other things were asked for."""
+def _with_table_defaults(config: RunConfig, request: Request, refs: list[EpisodeRef]) -> RunConfig:
+    """A table's rows are samples of their own, each group is left out in turn, none is set aside to validate, unless asked."""
     if request.dataset.card.format != "table":
         return config
     windows = {"length": 1, "stride": 1, **request.passed.get("windows", {})}
-    split = {"validation_share": 0.0, **request.passed.get("split", {})}
-    return replace(config, windows=replace(config.windows, **windows), split=replace(config.split, **split))
+    split = replace(config.split, **{"validation_share": 0.0, **request.passed.get("split", {})})
+    if split.kind is None and not is_explicit(split) and 3 <= _groups_of(refs, split) <= MOST_FOLDS:
+        split = replace(split, kind="leave_one_session_out")
+    return replace(config, windows=replace(config.windows, **windows), split=split)
+
+
+def _groups_of(refs: list[EpisodeRef], split: SplitConfig) -> int:
+    return len(refs if split.episodes is None else resolve_episodes(refs, split.episodes, "split.episodes"))
+
+
+def default_branches(format_name: str) -> tuple[str, ...]:
+    """What runs where no branch is named."""
+    return TABLE_BRANCHES if format_name == "table" else DEFAULT_BRANCHES
 
 
 def _limited(split: Split, episodes: int | None) -> Split:

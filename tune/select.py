@@ -14,7 +14,7 @@ from harness.manifest import write_json
 from harness.pipeline.cluster import ray_session
 from harness.pipeline.plan import Plan
 from harness.reference import PRIVILEGED
-from harness.request import Request, prepare
+from harness.request import TABLE_HEADS, Request, default_branches, prepare
 from harness.run import Outcome, run
 from harness.splits import SplitConfig
 from tune.board import Board
@@ -121,7 +121,9 @@ def _request(asked: Asked, roles: dict[str, list[str]]) -> Request:
         "tasks": list(asked.tasks),
         "options": asked.passed,
     }
-    branches = asked.branches or (*branch_names(), *PRIVILEGED)
+    named = (name for name in branch_names() if name not in TABLE_HEADS)
+    every = default_branches("table") if asked.dataset.card.format == "table" else (*named, *PRIVILEGED)
+    branches = asked.branches or every
     passed = {**asked.passed, "split": roles}
     return Request(asked.dataset, config, passed, branches, asked.tasks, asked.out, asked.address, selection=said)
 

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.report.markdown import escape
-from harness.report.model import number
+from harness.report.section import number
 from tune.sheet import NOT_ESTIMABLE
 
 

@@ -28,7 +28,7 @@ INNER = "inner"
 
 
 @dataclass(eq=False)
-class _Job:
+class Job:
     """One fit under way."""
 
     train: TrainingSet
@@ -45,7 +45,7 @@ class _Job:
         self.fitted_on.setdefault(part, set()).update(episodes)
 
 
-class _HeadBranch(Branch):
+class HeadBranch(Branch):
     """What both heads share: which tasks stand on the same rows, how these are read, and where heads go."""
 
     config: InputOptions
@@ -91,7 +91,7 @@ class _HeadBranch(Branch):
             ThreadPoolExecutor(max(at_once, 1)) as pool,
         ):
             embed = None if inner is None else self._embed(inner)
-            job = _Job(train, validation, context, Path(scratch), embed, writer)
+            job = Job(train, validation, context, Path(scratch), embed, writer)
             # Rows of as many input sets at a time as there are threads; half of the work is memory traffic, on one thread.
             list(pool.map(lambda item: self._fit_input_set(job, item[1], str(item[0])), enumerate(sets)))
         writer.close()
@@ -116,14 +116,14 @@ class _HeadBranch(Branch):
         # The widest and longest ones first, so that no thread is left alone with one.
         return sorted((tuple(found) for found in sets.values()), key=lambda tasks: (tasks[0].samples == "window", -len(tasks)))
 
-    def _fit_input_set(self, job: _Job, tasks: tuple[Task, ...], name: str) -> None:
+    def _fit_input_set(self, job: Job, tasks: tuple[Task, ...], name: str) -> None:
         scratch = job.scratch / name
         try:
             self._fit_rows(job, tasks, name, scratch)
         finally:
             shutil.rmtree(scratch)
 
-    def _fit_rows(self, job: _Job, tasks: tuple[Task, ...], name: str, scratch: Path) -> None:
+    def _fit_rows(self, job: Job, tasks: tuple[Task, ...], name: str, scratch: Path) -> None:
         table = self._table(job, job.train, tasks, scratch / "train")
         reasons = {task.id: _why_not(task, table) for task in tasks}
         for task in tasks:
@@ -159,11 +159,11 @@ class _HeadBranch(Branch):
 
     @abstractmethod
     def _fit_heads(
-        self, job: _Job, tasks: tuple[Task, ...], table: Table, prepared: dict[str, Prepared], scratch: Path
+        self, job: Job, tasks: tuple[Task, ...], table: Table, prepared: dict[str, Prepared], scratch: Path
     ) -> dict[str, dict[str, FittedHead]]:
         """Role -> task id -> head, for tasks of one input set."""
 
-    def _table(self, job: _Job, training: TrainingSet, tasks: tuple[Task, ...], scratch: Path) -> Table | None:
+    def _table(self, job: Job, training: TrainingSet, tasks: tuple[Task, ...], scratch: Path) -> Table | None:
         scratch.mkdir(parents=True)
         makers = {task.id: InputMaker(task, self.config, job.embed) for task in tasks}
         return gather(training, tasks, makers, self.needs, scratch)
@@ -191,7 +191,7 @@ class _HeadBranch(Branch):
         return embed
 
 
-class Ridge(_HeadBranch):
+class Ridge(HeadBranch):
     """Logistic regression for labels, ridge for everything else; penalties by left-out clusters of train."""
 
     concurrent = True
@@ -204,7 +204,7 @@ class Ridge(_HeadBranch):
             raise BadInput("branch.ridge.logistic_steps needs branch.ridge.logistic_penalty: with fixed steps none is chosen")
 
     def _fit_heads(
-        self, job: _Job, tasks: tuple[Task, ...], table: Table, prepared: dict[str, Prepared], scratch: Path
+        self, job: Job, tasks: tuple[Task, ...], table: Table, prepared: dict[str, Prepared], scratch: Path
     ) -> dict[str, dict[str, FittedHead]]:
         fitter = LinearFitter(table, prepared, self.config)
         if tasks[0].answer == "retrieval":
@@ -213,7 +213,7 @@ class Ridge(_HeadBranch):
         return {"": {task.id: fits[task.answer](table.tasks[task.id]) for task in tasks}}
 
 
-class MLP(_HeadBranch):
+class MLP(HeadBranch):
     """A network of two hidden layers per task, stopped early on validation episodes."""
 
     card = BranchCard("mlp", "head", "MLP heads on window features")
@@ -226,7 +226,7 @@ class MLP(_HeadBranch):
             self.card = replace(self.card, fit_cpus=0.0)
 
     def _fit_heads(
-        self, job: _Job, tasks: tuple[Task, ...], table: Table, prepared: dict[str, Prepared], scratch: Path
+        self, job: Job, tasks: tuple[Task, ...], table: Table, prepared: dict[str, Prepared], scratch: Path
     ) -> dict[str, dict[str, FittedHead]]:
         from branches.heads.mlp import train  # noqa: PLC0415  torch comes with it
         from branches.heads.networks import NetworkTasks  # noqa: PLC0415

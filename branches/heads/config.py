@@ -1,6 +1,6 @@
 """Options of the heads."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass
@@ -73,3 +73,35 @@ class MLPOptions(InputOptions):
     patience: int = 10
     fixed_epochs: int | None = None
     workers: int = 1
+
+
+@dataclass
+class SmallMLPOptions(InputOptions):
+    """Options of `mlp_small`, and of `mlp_medium` with other layers.
+
+    Attributes:
+        hidden: Units of each hidden layer.
+        learning_rate: Of AdamW at the first step; it falls linearly to 0.
+        weight_decay: Of AdamW.
+        batch_size: Rows per step.
+        epochs: At most so many passes over train.
+        steps: At most so many steps, whatever the size of the table.
+        evaluate_every: Steps between two looks at validation rows, or at left-out rows of train where there are none.
+        inner_folds: Folds of train groups that choose the number of steps where no group validates.
+    """
+
+    hidden: list[int] = field(default_factory=lambda: [16, 8])
+    learning_rate: float = 3e-3
+    weight_decay: float = 1e-4
+    batch_size: int = 64
+    epochs: int = 200
+    steps: int = 5000
+    evaluate_every: int = 50
+    inner_folds: int = 3
+
+
+@dataclass
+class MediumMLPOptions(SmallMLPOptions):
+    """Options of `mlp_medium`."""
+
+    hidden: list[int] = field(default_factory=lambda: [64, 32])

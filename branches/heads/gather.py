@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from branches.heads.inputs import InputMaker, Layout, RawRows
+from branches.heads.scaler import column_moments
 from harness.answers import Targets, recode, recode_sets
 from harness.branch import EpisodeBatch, Needs, TrainingSet
 from harness.episode import BoolArray
@@ -51,6 +52,13 @@ class TaskRows:
         out = np.full((len(position), self.values.width), np.nan, np.float32)
         out[position >= 0] = self.values.read(position[position >= 0])
         return out
+
+    def moments(self, keep: BoolArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """(D,) mean and (D,) standard deviation of the measured targets of the input rows in `keep` (n,)."""
+        assert self.values is not None
+        in_file = np.zeros(len(self.values), bool)
+        in_file[self.position[keep]] = True
+        return column_moments(self.values, in_file)
 
 
 @dataclass(eq=False)

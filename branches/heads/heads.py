@@ -15,6 +15,7 @@ from branches.heads.config import InputOptions
 from branches.heads.inputs import Embed, InputMaker, Layout, RawRows
 from branches.heads.pairs import CrossPrediction
 from branches.heads.prepare import FittedHead, Prepared
+from branches.heads.relu import relu_forward
 from branches.heads.scaler import Scaler
 from harness.answers import AnswerKind, Predictions, Status, all_ok, failed
 from harness.branch import Predictor
@@ -68,7 +69,8 @@ class HeadWriter:
             entry["roles"][role] = {"inputs": name, "file": f"head-{name}-{position}.npz"}
             np.savez(self.folder / entry["roles"][role]["file"], **stored)  # type: ignore[arg-type]
         with self._lock:
-            self.parameters += sum(a.size for head in heads.values() for a in head.arrays.values() if a.ndim == 2)
+            arrays_of = (item for head in heads.values() for item in head.arrays.items())
+            self.parameters += sum(a.size for key, a in arrays_of if a.ndim == 2 or key.endswith("bias"))
 
     def describe(self, task: Task, vocabulary: tuple[str, ...], width: int, unsupported: str = "") -> None:
         """What an answer of a task looks like, and why there is none where there is none."""
@@ -142,6 +144,8 @@ def scores(arrays: dict[str, NDArray], scaler: Scaler, rotation: NDArray | None,
 
 def forward(arrays: dict[str, NDArray], z: NDArray) -> NDArray[np.float64]:
     """(m, outputs) of a linear head, or of a network where there are hidden layers, with linear outputs beside it."""
+    if "dense0_weight" in arrays:
+        return relu_forward(arrays, z)
     out: NDArray[np.float64] = (z @ arrays["projection"] + arrays["bias"]).astype(np.float64)
     if "hidden_weight" in arrays:
         out = gelu(gelu(out) @ arrays["hidden_weight"] + arrays["hidden_bias"]) @ arrays["out_weight"] + arrays["out_bias"]

@@ -14,7 +14,7 @@ from branches.heads.pairs import fit_cross_prediction
 from branches.heads.prepare import FittedHead, Prepared
 from branches.heads.retrieval import fit_meeting_space
 from branches.heads.ridge import Factors, ReadRows, RidgeProblem, factorise, inner_groups, ridge_problem
-from branches.heads.scaler import SMALLEST_STD, column_moments
+from branches.heads.scaler import SMALLEST_STD
 from harness.episode import BoolArray
 
 SHARES = np.linspace(1, 0, 6)
@@ -97,13 +97,8 @@ class LinearFitter:
 
     def vectors(self, rows: TaskRows) -> FittedHead:
         """Ridge on standardised targets, one penalty for all; a target that was not measured stands at its train mean."""
-        assert rows.values is not None
-        keep = rows.valid & self.table.usable
-        in_file = np.zeros(len(rows.values), bool)
-        in_file[rows.position[keep]] = True
-        mean, std = column_moments(rows.values, in_file)
+        keep, mean, std, problem = self._vector_problem(rows)
         groups, unit = self._groups(keep)
-        problem = self._problem(keep, lambda index: np.nan_to_num((rows.read_values(index) - mean) / std, nan=0.0))
         if self.options.penalty is not None:
             weights, bias = problem.solve_one(self.options.penalty)
             arrays = {"projection": weights, "bias": bias, "target_mean": mean, "target_std": std}
@@ -120,6 +115,18 @@ class LinearFitter:
             arrays |= {"target_mean": mean * share, "target_std": std * share}
             details["trust"] = float(share.mean())
         return FittedHead(arrays, {"inner_groups": unit, **details})
+
+    def least_squares(self, rows: TaskRows) -> FittedHead:
+        """Linear regression without a penalty; of several solutions the shortest one."""
+        _, mean, std, problem = self._vector_problem(rows)
+        weights, bias = problem.solve_least_squares()
+        return FittedHead({"projection": weights, "bias": bias, "target_mean": mean, "target_std": std})
+
+    def _vector_problem(self, rows: TaskRows) -> tuple[BoolArray, Matrix, Matrix, RidgeProblem]:
+        """(n,) rows that take part, (D,) mean and (D,) standard deviation of their targets, and the problem in that scale."""
+        keep = rows.valid & self.table.usable
+        mean, std = rows.moments(keep)
+        return keep, mean, std, self._problem(keep, lambda index: np.nan_to_num((rows.read_values(index) - mean) / std, nan=0.0))
 
     def retrieval(self, rows: TaskRows) -> dict[str, FittedHead]:
         """Query and key are each mapped into the other's space by ridge; see `branches.heads.retrieval`."""

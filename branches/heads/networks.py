@@ -15,7 +15,6 @@ from branches.heads.mlp import MLPFit, MLPProblem
 from branches.heads.prepare import FittedHead, Prepared
 from branches.heads.retrieval import MeetingSpace, fit_meeting_space
 from branches.heads.ridge import inner_groups
-from branches.heads.scaler import column_moments
 from harness.answers import recode, recode_sets
 
 Floats = NDArray[np.float32]
@@ -94,10 +93,7 @@ class NetworkTasks:
         if kind == "label_set":
             assert rows.label_sets is not None
             return [self._task(task_id, "labels", rows.label_sets[keep].astype(np.float32), len(rows.vocabulary), {})]
-        assert rows.values is not None
-        in_file = np.zeros(len(rows.values), bool)
-        in_file[rows.position[keep]] = True
-        mean, std = column_moments(rows.values, in_file)
+        mean, std = rows.moments(keep)
         targets = ((rows.read_values(np.flatnonzero(keep)) - mean) / std).astype(np.float32)
         return [self._task(task_id, "values", targets, len(mean), {"target_mean": mean, "target_std": std})]
 

@@ -19,6 +19,7 @@ Matrix = NDArray[np.float64]
 ReadRows = Callable[[slice | NDArray], Matrix]
 
 ROWS_AT_ONCE = 4096
+SMALLEST_EIGENVALUE = 1e-10  # of the largest: below it lies the rounding of float32 features
 GRID = np.logspace(-3, 6, 10)  # times the mean eigenvalue
 
 
@@ -118,6 +119,13 @@ class RidgeProblem:
         """(r, D) weights and (D,) intercepts for one penalty per target."""
         shrunk = self.moments / (self.factors.values[:, None] + np.broadcast_to(penalty, self.target_mean.shape))
         weights = self.factors.basis @ shrunk
+        return weights, self.target_mean - self.factors.mean @ weights
+
+    def solve_least_squares(self) -> tuple[Matrix, Matrix]:
+        """`solve` without a penalty: the shortest of the weights with the least error, where several have it."""
+        values = self.factors.values
+        real = values > SMALLEST_EIGENVALUE * values.max(initial=0.0)
+        weights = self.factors.basis[:, real] @ (self.moments[real] / values[real, None])
         return weights, self.target_mean - self.factors.mean @ weights
 
     def left_out_errors(self, groups: NDArray, penalties: Matrix) -> Matrix:

@@ -10,11 +10,11 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
+from branches.heads.ridge import SMALLEST_EIGENVALUE
 from branches.heads.scaler import ScaledRows
 from harness.episode import BoolArray
 from harness.row_file import RowFile
 
-SMALLEST_EIGENVALUE = 1e-10  # of the largest: below it lies the rounding of float32 features
 COLUMNS_AT_ONCE = 4096
 ROWS_AT_ONCE = 1024
 

@@ -82,8 +82,12 @@ class Metric(ABC):
         """Secondary numbers of one (S,) state, by name; JSON values, None where undefined."""
         return {}
 
-    def fold_details(self, states: State) -> Details:
-        """Numbers over (F, S) states of the folds, where there is more than one."""
+    def kept(self, targets: Targets, predictions: Predictions) -> NDArray[np.float64] | None:
+        """(m, K) float64: what is kept of one episode's rows for numbers that are no sums; None where there are none."""
+        return None
+
+    def numbers(self, rows: NDArray[np.float64]) -> Details:
+        """Numbers of kept rows (m, K) of any episodes together; None where undefined."""
         return {}
 
     def seen_unseen(self, states: State) -> tuple[float | None, float | None]:

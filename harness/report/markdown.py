@@ -3,7 +3,8 @@
 import re
 from typing import Any
 
-from harness.report.model import Section, capabilities, headline, tables
+from harness.report.model import capabilities, headline, tables
+from harness.report.section import Section
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
@@ -20,7 +21,7 @@ def render_markdown(leaderboard: dict[str, Any], accesses: str = "") -> str:
             continue
         lines += [*render_section(table.main), ""]
         lines += [line for conclusion in table.conclusions for line in (escape(conclusion), "")]
-        for section in table.sections:
+        for section in (*table.folds, *table.sections):
             lines += [f"**{escape(section.title)}**", "", *render_section(section), ""]
     return "\n".join(lines)
 

@@ -1,30 +1,20 @@
 """What every renderer shows of a leaderboard: the same cells as text, so that formats cannot disagree."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+from harness.report.folds import fold_sections, outlier_lines
+from harness.report.section import Section, interval, number
 
 COLUMNS = ("branch", "value", "95 % interval", "rank", "vs floor", "skill", "coverage", "seen / unseen", "G", "note")
 PAIR_COLUMNS = ("a", "b", "a - b", "95 % interval", "p (family)", "verdict on a", "smallest found", "more clusters")
 PROBABILITY_COLUMNS = ("branch", "log-loss", "Brier", "ECE", "unknown to it")
 STRATUM_COLUMNS = ("branch", "missing", "value", "episodes")
-LEFT_COLUMNS = ("branch", "note", "a", "b", "verdict on a", "missing", "task", "weights", "pretraining data")
+LEFT_COLUMNS = (
+    *("branch", "note", "a", "b", "verdict on a", "missing", "task", "weights", "pretraining data"),
+    *("tested", "outlier fold"),
+)
 FEW_CLUSTERS = 5
-
-
-@dataclass(frozen=True)
-class Section:
-    """One table.
-
-    Attributes:
-        title: Empty for the main table of a task.
-        columns: Their names.
-        rows: Cells under them.
-    """
-
-    title: str
-    columns: tuple[str, ...]
-    rows: Sequence[tuple[str, ...]]
 
 
 @dataclass(frozen=True)
@@ -36,6 +26,7 @@ class TaskTable:
         subtitle: Metric, direction, floor, ceiling, sample counts.
         main: Cells under `COLUMNS`.
         conclusions: What can be told of the order, a line each.
+        folds: Numbers over folds and of every fold, where a metric has them.
         sections: Pairs, probabilities, sensor strata: where there are any.
     """
 
@@ -43,6 +34,7 @@ class TaskTable:
     subtitle: str
     main: Section
     conclusions: list[str]
+    folds: list[Section]
     sections: list[Section] = field(default_factory=list)
 
 
@@ -110,7 +102,8 @@ def tables(leaderboard: dict[str, Any]) -> list[TaskTable]:
         pairs = [pair for pair in leaderboard["comparisons"] if pair["task"] == task["id"]]
         main = Section("", COLUMNS, [_cells(row, leaderboard["evidence"]) for row in rows])
         sections = [section for section in (_pairs(rows, pairs), _probabilities(task, rows), _strata(rows)) if section.rows]
-        out.append(TaskTable(f"{task['id']}: {task['title']}", subtitle, main, _conclusions(task), sections))
+        conclusions = [*_conclusions(task), *outlier_lines(task)]
+        out.append(TaskTable(f"{task['id']}: {task['title']}", subtitle, main, conclusions, fold_sections(rows), sections))
     return out
 
 
@@ -248,13 +241,3 @@ def _strata(rows: list[dict[str, Any]]) -> Section:
         for name, found in row["strata"].items()
     ]
     return Section("By sensors that are missing", STRATUM_COLUMNS, cells)
-
-
-def interval(low: float | None, high: float | None) -> str:
-    """Both ends, or that there are none."""
-    return "not estimable" if low is None or high is None else f"{number(low)} .. {number(high)}"
-
-
-def number(value: float | None) -> str:
-    """Four significant digits, a dash for null."""
-    return "-" if value is None else f"{value + 0.0:.4g}"  # + 0.0: no minus before a zero

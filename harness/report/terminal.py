@@ -6,7 +6,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from harness.report.model import LEFT_COLUMNS, Section, headline, tables
+from harness.report.model import LEFT_COLUMNS, headline, tables
+from harness.report.section import Section
 
 
 def print_leaderboard(leaderboard: dict[str, Any], console: Console, accesses: str = "") -> None:
@@ -23,13 +24,16 @@ def print_leaderboard(leaderboard: dict[str, Any], console: Console, accesses: s
         print_section(task.main, console)
         for line in task.conclusions:
             console.print(Text(line, style="bold"))
+        for section in task.folds:
+            console.print(Text(section.title, style="cyan"))
+            print_section(section, console)
 
 
 def print_section(section: Section, console: Console) -> None:
     """Print one table. Text from data is never read as markup."""
     table = Table(box=None, pad_edge=False)
     for name in section.columns:
-        table.add_column(name, justify="left" if name in LEFT_COLUMNS else "right", no_wrap=name == "branch")
+        table.add_column(Text(name), justify="left" if name in LEFT_COLUMNS else "right", no_wrap=name == "branch")
     for row in section.rows:
         table.add_row(*(Text(cell) for cell in row))
     console.print(table)

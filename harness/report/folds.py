@@ -1,0 +1,71 @@
+"""Folds side by side: what each model does over folds, and what each fold does to the models."""
+
+from typing import Any
+
+from harness.report.section import Section, number
+
+RULE = "RMSE farther from the median than in 95 % of runs with alike folds"
+
+
+def fold_sections(rows: list[dict[str, Any]]) -> list[Section]:
+    """Two tables where the rows of a task have numbers by fold, else none.
+
+    Args:
+        rows: Of one task.
+    """
+    rows = [row for row in rows if not row["privileged"] and _by_fold(row)]
+    if not rows:
+        return []
+    names = [name for name in next(iter(_by_fold(rows[0]).values())) if name not in ("group", "n")]
+    return [_over_folds(rows, names), _per_fold(rows, names)]
+
+
+def outlier_lines(task: dict[str, Any]) -> list[str]:
+    """Which fold is odd, and whether for every model; nothing where no model has numbers by fold."""
+    found = task["outlier_fold"]
+    if found is None:
+        return []
+    if found["same"]:
+        which = f"{found['group']}, the same for every model" if found["group"] else "none, for any model"
+        return [f"outlier fold ({RULE}): {which}"]
+    each = ", ".join(f"{branch}: {group or 'none'}" for branch, group in found["by_branch"].items())
+    return [f"outlier fold ({RULE}): not the same for every model ({each})"]
+
+
+def _by_fold(row: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Empty for metrics whose folds have a value and no more."""
+    return row["detail"]["per_fold"] if "outlier_fold" in row["detail"] else {}
+
+
+def _over_folds(rows: list[dict[str, Any]], names: list[str]) -> Section:
+    columns = ("branch", "params", *(f"{name}{what}" for name in names for what in (" mean (sd)", " pooled")), "outlier fold")
+    body = []
+    for row in rows:
+        detail, cells = row["detail"], []
+        for name in names:
+            cells += [_mean_and_sd(detail, name, len(_by_fold(row))), _defined(detail[f"pooled_{name}"])]
+        odd, params = detail["outlier_fold"], row["cost"]["params"]
+        body.append((row["branch"], "-" if params is None else f"{params:,}", *cells, odd["group"] if odd else "none"))
+    return Section("Over folds: mean (sd over folds, divisor folds - 1); pooled: the rows of all folds together", columns, body)
+
+
+def _mean_and_sd(detail: dict[str, Any], name: str, folds: int) -> str:
+    mean, sd, known = (detail[f"{name}_{what}"] for what in ("mean", "sd", "folds"))
+    if mean is None:
+        return "undefined"
+    spread = "" if sd is None else f" ({number(sd)})"
+    return f"{number(mean)}{spread}" + ("" if known == folds else f" in {known} of {folds}")
+
+
+def _per_fold(rows: list[dict[str, Any]], names: list[str]) -> Section:
+    body = []
+    for fold, about in _by_fold(rows[0]).items():
+        cells = [" / ".join(_defined(_by_fold(row).get(fold, {}).get(name)) for name in names) for row in rows]
+        body.append((fold, about["group"], str(about["n"]), *cells))
+    columns = ("fold", "tested", "n", *(row["branch"] for row in rows))
+    return Section(f"Every fold: {' / '.join(names)}", columns, body)
+
+
+def _defined(value: float | None) -> str:
+    """A number, or the word for what is none."""
+    return "undefined" if value is None else number(value)
