@@ -87,7 +87,7 @@ def _checked(rows: Predictions, task: Task, truth: Targets) -> Predictions:
     wrong_width = task.answer == "vector" and answer is not None and answer.shape[1] != _width(truth)
     if answer is None or wrong_width or (task.answer == "retrieval" and rows.key is None):
         lost = failed(len(rows), Status.SCHEMA_ERROR, task.answer, _width(truth), rows.vocabulary)
-        return replace(lost, status=np.where(rows.ok, lost.status, rows.status))
+        return replace(lost, status=np.where(rows.ok, lost.status, rows.status), seen_until=rows.seen_until)
     numbers = [array for array in (rows.values, rows.query, rows.key) if array is not None]
     finite = np.all([np.isfinite(array).all(axis=1) for array in numbers], axis=0) if numbers else np.ones(len(rows), bool)
     return replace(rows, status=np.where(rows.ok & ~finite, Status.DECODE_ERROR.value, rows.status))

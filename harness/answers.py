@@ -69,6 +69,16 @@ class Targets:
     def __len__(self) -> int:
         return len(self.valid)
 
+    def words(self) -> list[str]:
+        """Labels that valid rows really carry (a vocabulary may hold more)."""
+        if self.labels is not None:
+            codes = np.unique(self.labels[self.valid])
+            return [self.vocabulary[c] for c in codes.tolist() if c >= 0]
+        if self.label_sets is not None:
+            used = np.flatnonzero(self.label_sets[self.valid].any(axis=0))
+            return [self.vocabulary[i] for i in used.tolist()]
+        return []
+
     def take(self, index: NDArray) -> "Targets":
         """The rows at `index`."""
         rows: dict[str, Any] = {k: _rows(getattr(self, k), index) for k in _TARGET_ARRAYS}

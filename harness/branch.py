@@ -167,6 +167,8 @@ class Artifact:
         fitted_on: Fitted part (`scaler`, `vocabulary`, `weights`, ...) -> episode ids it has seen.
         classes: Task -> the classes its codes and probabilities are over.
         parameters: Number of fitted numbers, where it means something.
+        prompts: What the branch tells its model in words (instructions, answers of shots): no label of the test may stand there.
+        spans: Episode -> first and last reference sample of it that the fit was handed, targets included; the stage fills it in.
         details: What a reader may want to know (penalties, epochs); JSON values. `notes` (task -> line) stand beside its numbers.
     """
 
@@ -175,10 +177,12 @@ class Artifact:
     classes: dict[str, tuple[str, ...]] = field(default_factory=dict)
     parameters: int | None = None
     details: dict[str, Any] = field(default_factory=dict)
+    prompts: tuple[str, ...] = ()
+    spans: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     def save(self) -> None:
         """Write `artifact.json` last: its presence says that the fit is complete."""
-        body = {k: getattr(self, k) for k in ("fitted_on", "classes", "parameters", "details")}
+        body = {k: getattr(self, k) for k in self.__dataclass_fields__ if k != "folder"}
         partial = self.folder / ".artifact.json.partial"
         partial.write_text(json.dumps(body, indent=1, sort_keys=True))
         partial.replace(self.folder / "artifact.json")
@@ -189,7 +193,8 @@ class Artifact:
         body = json.loads((folder / "artifact.json").read_text())
         fitted_on = {part: tuple(ids) for part, ids in body["fitted_on"].items()}
         classes = {task: tuple(words) for task, words in body["classes"].items()}
-        return Artifact(folder, fitted_on, classes, body["parameters"], body["details"])
+        spans = {episode: (first, last) for episode, (first, last) in body["spans"].items()}
+        return Artifact(folder, fitted_on, classes, body["parameters"], body["details"], tuple(body["prompts"]), spans)
 
 
 class Predictor(ABC):

@@ -34,6 +34,8 @@ class Bundle:
         cost: `train_s`, `params`, ... of the fit.
         details: What the fit had to say. `notes` (task -> line) and `published` (task -> figures by definitions of their own)
             go into the table.
+        prompts: What the branch was told in words: instructions, answers of shots.
+        spans: Episode -> first and last reference sample of it that the fit was handed, targets included.
         imported: True where the predictions were made elsewhere: scored, never ranked.
         inputs: Task -> modalities that the branch was shown; None where nobody knows.
     """
@@ -51,6 +53,8 @@ class Bundle:
     card: dict[str, Any] = field(default_factory=dict)
     cost: dict[str, Any] = field(default_factory=dict)
     details: dict[str, Any] = field(default_factory=dict)
+    prompts: list[str] = field(default_factory=list)
+    spans: dict[str, list[int]] = field(default_factory=dict)
     imported: bool = False
     inputs: dict[str, list[str]] | None = None
 

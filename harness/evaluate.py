@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.align import Slices, align, answers_of, on_classes, on_words
-from harness.answers import Predictions, Targets
+from harness.answers import Predictions, Status, Targets
 from harness.bundle import Bundle
 from harness.errors import BadInput
 from harness.held import Held, classes_of, metric_context, train_statistics
-from harness.leakage import check
+from harness.leakage import check, check_rows
 from harness.metrics.base import Metric, State, metric_class
 from harness.metrics.probability import probability_state
 from harness.record import EpisodeRecord, file_stem
@@ -184,6 +184,8 @@ def _score_episode(
             if task.id not in bundle.routes:
                 continue
             rows = align(bundle, found.get(task.id), ids, samples.ids, task, truth, metric.context.classes)
+            there = np.flatnonzero(rows.status != Status.MISSING.value)
+            result.unmet[bundle.branch] += check_rows(bundle, task.id, ids, rows.seen_until, samples.t0[keep], there)
             key = (fold.id, bundle.seed, episode)
             cell = result.cells.setdefault((bundle.branch, task.id), Cell())
             cell.add(key, metric, truth, rows, missing)

@@ -15,7 +15,7 @@ from harness.errors import BadInput
 from harness.metrics.base import MetricContext
 from harness.record import EpisodeRecord, file_stem
 from harness.reference import TrainStatistics
-from harness.splits import Fold, Role, Split
+from harness.splits import ROLES, Fold, Role, Split
 from harness.tables import by_task, read_samples, read_targets
 from harness.tasks.base import Task
 from harness.window import Samples, WindowSpec
@@ -50,6 +50,11 @@ class Held:
         records = (EpisodeRecord.from_file(self.file(e)) for e in self.present(self.split.episodes))
         return tuple(sorted({sensor for record in records for sensor in record.sensors}))
 
+    @cached_property
+    def words(self) -> dict[tuple[int, Role], dict[str, frozenset[str]]]:
+        """See `words_by_role`; read once."""
+        return words_by_role(self)
+
     def file(self, episode: str) -> Path:
         """Targets and record of one episode."""
         return self.targets / f"{file_stem(episode)}.parquet"
@@ -80,19 +85,28 @@ def classes_of(held: Held) -> dict[str, tuple[str, ...]]:
     spoken = [task for task in held.tasks if task.answer in ("label", "label_set")]
     for episode in held.present(held.split.episodes):
         for task, _, targets in held.rows(episode, spoken):
-            found[task.id].update(_spoken(targets))
+            found[task.id].update(targets.words())
     return {task: tuple(sorted(words)) for task, words in found.items()}
 
 
-def _spoken(targets: Targets) -> list[str]:
-    """Words that valid rows really carry (a vocabulary may hold more)."""
-    if targets.labels is not None:
-        codes = np.unique(targets.labels[targets.valid])
-        return [targets.vocabulary[c] for c in codes.tolist() if c >= 0]
-    if targets.label_sets is not None:
-        used = np.flatnonzero(targets.label_sets[targets.valid].any(axis=0))
-        return [targets.vocabulary[i] for i in used.tolist()]
-    return []
+def words_by_role(held: Held) -> dict[tuple[int, Role], dict[str, frozenset[str]]]:
+    """(fold, role) -> task -> labels that its windows carry."""
+    spoken = [task for task in held.tasks if task.answer in ("label", "label_set")]
+    members = {(fold.id, role): set(fold.episodes(role)) for fold in held.split.folds for role in ROLES}
+    found: dict[tuple[int, Role], dict[str, set[str]]] = {key: {} for key in members}
+    for episode in held.present(held.split.episodes):
+        n = EpisodeRecord.from_file(held.file(episode)).n_reference
+        for task, samples, targets in held.rows(episode, spoken):
+            every = targets.words()
+            for fold, role in (key for key, episodes in members.items() if episode in episodes):
+                cut = held.split.folds[fold]
+                if cut.borders is None:
+                    words = every
+                else:
+                    keep = cut.select(role, samples, n, held.spec, task.reach(held.spec))
+                    words = targets.take(np.flatnonzero(keep)).words()
+                found[fold, role].setdefault(task.id, set()).update(words)
+    return {key: {task: frozenset(words) for task, words in by_task.items()} for key, by_task in found.items()}
 
 
 def train_statistics(held: Held, fold: Fold) -> dict[str, TrainStatistics]:

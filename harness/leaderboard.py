@@ -12,6 +12,7 @@ from harness.compare import Contrast, Side, compare, margin_of
 from harness.evaluate import FLOOR, Cell, Evaluation, Key
 from harness.folds import fold_details, outliers_of
 from harness.held import OF_TEST
+from harness.leakage import shared_units
 from harness.metrics.base import Metric, State
 from harness.metrics.probability import probability_values
 from harness.ranking import LEAST_COVERAGE, Entry, Ranking, rank
@@ -51,15 +52,17 @@ def evidence_grade(*, simulated: bool, limited: bool, split: Split, selected: bo
     return "dry_run" if selected or split.unit == "interval" or any(split.shared().values()) else "held_out"
 
 
-def row_evidence(run: str, weights: str, *, imported: bool = False) -> str:
+def row_evidence(run: str, weights: str, *, shared: bool = False, imported: bool = False) -> str:
     """Evidence of one branch's row: that of the run, at most `smoke` on a tiny checkpoint or where it was made elsewhere.
 
     Args:
         run: As `evidence_grade` gave it.
         weights: `BranchCard.weights`.
+        shared: True where it was fitted on a session or participant that it is tested on: at most `dry_run`.
         imported: True where nobody here saw how the predictions were made.
     """
-    return min(run, "smoke", key=GRADES.index) if weights == TINY_WEIGHTS or imported else run
+    cap = "smoke" if weights == TINY_WEIGHTS or imported else "dry_run" if shared else "held_out"
+    return min(run, cap, key=GRADES.index)
 
 
 def build(evaluation: Evaluation, evidence: str, quarantined: int = 0, margins: dict[str, float] | None = None) -> dict[str, Any]:
@@ -256,6 +259,7 @@ class TaskBoard:
         first = bundles[0]
         found = self.estimates.get(name, Estimate(None, None, None, None, 0, None, ()))
         seen, unseen = self._strata(cell)
+        shared = shared_units(bundles, self.evaluation.held.split)
         against = self.above_floor.get(name)
         interval = self.ranking.intervals.get(name)
         return {
@@ -264,7 +268,8 @@ class TaskBoard:
             "task": self.task.id,
             "route": cell.route,
             "track": self._track(bundles),
-            "evidence": row_evidence(evidence, first.card.get("weights", ""), imported=first.imported),
+            "evidence": row_evidence(evidence, first.card.get("weights", ""), shared=bool(shared), imported=first.imported),
+            "shared": shared,
             "privileged": first.privileged,
             "unranked": self._unranked(name),
             "gates": sorted(set(self.evaluation.unmet.get(name, ()))),

@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.branch import Needs
-from harness.episode import BoolArray, Episode, Modality, Track
+from harness.episode import BoolArray, Episode, FloatArray, Modality, Track
 from harness.features.base import Block
 from harness.hiding import Hiding
 from harness.tasks.base import Task, ViewSpec
+from harness.until import FeatureTimes
 from harness.window import (
     FeatureMatrix,
     ObservedBatch,
@@ -22,7 +23,7 @@ from harness.window import (
     TrackWindow,
     View,
     WindowSpec,
-    observe_track,
+    look_at,
     row_seeds,
     view_times,
 )
@@ -56,6 +57,7 @@ class Observer:
         self.hiding = hiding or Hiding()
         self._cache: OrderedDict[tuple[str, str], tuple[NDArray[np.float32], BoolArray]] = OrderedDict()
         self._cached_bytes = 0
+        self._times = FeatureTimes(spec.length)
 
     def batch(
         self,
@@ -68,7 +70,21 @@ class Observer:
         draw: int = 0,
         role: Literal["", "query", "key"] = "",
     ) -> ObservedBatch:
-        """What a branch sees of these samples of one task.
+        """What a branch sees of these samples of one task, see `observe`."""
+        return self.observe(episode, task, samples, needs, seed=seed, draw=draw, role=role)[0]
+
+    def observe(
+        self,
+        episode: Episode,
+        task: Task,
+        samples: Samples,
+        needs: Needs,
+        *,
+        seed: int = 0,
+        draw: int = 0,
+        role: Literal["", "query", "key"] = "",
+    ) -> tuple[ObservedBatch, FloatArray]:
+        """What a branch sees of these samples of one task, and until when.
 
         Args:
             episode: As the track store gives it.
@@ -78,6 +94,10 @@ class Observer:
             seed: Of the run.
             draw: Number of the draw, for branches that sample.
             role: Retrieval tasks: which of the two views.
+
+        Returns:
+            The batch, and (n,) the time of the newest sample that anything in a row of it is made of, seconds on the episode's
+            time base; -inf where nothing is shown. It is no part of the batch: absolute time would answer the pair tasks.
         """
         chosen = [(0, task.views[0])]
         if role == "key":
@@ -85,8 +105,9 @@ class Observer:
         elif task.answer != "retrieval":
             chosen = [(i, task.views[min(i, len(task.views) - 1)]) for i in range(samples.starts.shape[1])]
         past = task.tracks_for_history()
-        views = tuple(self._view(episode, spec, samples.starts[:, i], needs, past) for i, spec in chosen)
-        return ObservedBatch(task.id, views, row_seeds(samples.ids, seed, draw, role), role)
+        found = [self._view(episode, spec, samples.starts[:, i], needs, past) for i, spec in chosen]
+        batch = ObservedBatch(task.id, tuple(view for view, _ in found), row_seeds(samples.ids, seed, draw, role), role)
+        return batch, np.max([newest for _, newest in found], axis=0)
 
     def shows(
         self, episode: Episode, task: Task, needs: Needs, hiding: Hiding | None = None
@@ -108,17 +129,24 @@ class Observer:
             found.append({name: made for name, made in (*tracks, *named) if not hiding.hides(made)})
         return tuple(found)
 
-    def _view(self, episode: Episode, allowed: ViewSpec, starts: NDArray[np.int64], needs: Needs, past: Sequence[str]) -> View:
+    def _view(
+        self, episode: Episode, allowed: ViewSpec, starts: NDArray[np.int64], needs: Needs, past: Sequence[str]
+    ) -> tuple[View, FloatArray]:
+        newest = np.full(len(starts), -np.inf)
         last = starts + self.spec.length - 1
         tracks: dict[str, TrackWindow] = {}
         for track, steps in self._tracks(episode, allowed, needs):
             hidden = self.hiding.hides(made_of(track))
             if hidden and track.name not in past:
                 continue
-            window = observe_track(track, episode.timeline, last, self.spec, min(steps, self.spec.observed))
+            window, until = look_at(track, episode.timeline, last, self.spec, min(steps, self.spec.observed))
             tracks[track.name] = _unmeasured(window) if hidden else window
-        features = self._features(episode, allowed, starts) if needs.features else None
-        return View(view_times(episode, last, self.spec), tracks, features)
+            newest = newest if hidden else np.maximum(newest, until)
+        features = None
+        if needs.features:
+            features, until = self._features(episode, allowed, starts)
+            newest = np.maximum(newest, until)
+        return View(view_times(episode, last, self.spec), tracks, features), newest
 
     def _tracks(self, episode: Episode, allowed: ViewSpec, needs: Needs) -> Iterator[tuple[Track, int]]:
         """Tracks that were asked for and are allowed, hidden or not, and how many steps of them."""
@@ -130,7 +158,7 @@ class Observer:
     def _blocks(self, allowed: ViewSpec, hiding: Hiding) -> list[Block]:
         return [b for b in self.blocks if allowed.allows(b.sources) and self._wanted(b) and not hiding.hides(sources_of(b))]
 
-    def _features(self, episode: Episode, allowed: ViewSpec, starts: NDArray[np.int64]) -> FeatureMatrix:
+    def _features(self, episode: Episode, allowed: ViewSpec, starts: NDArray[np.int64]) -> tuple[FeatureMatrix, FloatArray]:
         seen = self._blocks(allowed, self.hiding)
         edges = np.cumsum([0, *(self.widths[b.name] for b in seen)]).tolist()
         columns = {b.name: slice(edges[i], edges[i + 1]) for i, b in enumerate(seen)}
@@ -138,6 +166,7 @@ class Observer:
         valid = np.zeros((len(starts), len(seen)), bool)
         every = np.unique(starts) if self.spec.max_per_episode else self.spec.grid(len(episode.timeline))
         position = np.searchsorted(every, starts)
+        newest = np.full(len(starts), -np.inf)
         for i, block in enumerate(seen):
             if block.available(episode):
                 # With few windows only those are computed; else all of the grid at once, for other tasks and branches too.
@@ -145,7 +174,8 @@ class Observer:
                 found = block.compute(episode, every, self.spec.length) if few else self._grid_features(episode, block)
                 values[:, columns[block.name]] = found[0][position]
                 valid[:, i] = found[1][position]
-        return FeatureMatrix(values, valid, columns)
+                newest = np.maximum(newest, self._times.newest(episode, block, every, found[0])[position])
+        return FeatureMatrix(values, valid, columns), newest
 
     def _wanted(self, block: Block) -> bool:
         """By what the block measures; what it stands on beside that (the camera pose of a hand) is not asked for."""

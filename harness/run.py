@@ -330,5 +330,7 @@ def write_bundle(plan: Plan, job: FitJob) -> None:
         card=as_json(branch.card),
         cost=cost,
         details=artifact.details,
+        prompts=list(artifact.prompts),
+        spans={episode: list(span) for episode, span in artifact.spans.items()},
         inputs={task: list(sight.modalities) for task, sight in sights.items()} if sights else None,
     ).save()

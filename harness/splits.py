@@ -19,7 +19,18 @@ from harness.window import Samples, WindowSpec
 Role = Literal["train", "validation", "test"]
 ROLES: tuple[Role, ...] = ("train", "validation", "test")
 _NUMBERED = re.compile(r"episode_(\d+)")
-KINDS = ("held_out_episode", "held_out_session", "leave_one_session_out", "leave_one_episode_out", "chronological", "explicit")
+KINDS = (
+    "held_out_episode",
+    "held_out_session",
+    "held_out_participant",
+    "leave_one_episode_out",
+    "leave_one_session_out",
+    "leave_one_participant_out",
+    "chronological",
+    "explicit",
+)
+UNITS = ("interval", "episode", "session", "participant")
+"""What a split can promise to keep apart, from the smallest to the largest."""
 
 
 @dataclass
@@ -33,6 +44,7 @@ class SplitConfig:
         train: Explicit: ranges over the episode index (`0-49,52`), or ids.
         validation: As `train`.
         test: As `train`.
+        unit: Explicit: what the roles promise to keep apart, `episode` (the default), `session` or `participant`.
         test_share: Share of the units (or of each episode's time) held out for testing.
         validation_share: Share of the units (or of each episode's time) for validation; 0 = none. A table's default.
         seed: Order in which units are drawn.
@@ -43,6 +55,7 @@ class SplitConfig:
     train: Any = None
     validation: Any = None
     test: Any = None
+    unit: str | None = None
     test_share: float = 0.3
     validation_share: float = 0.1
     seed: int = 0
@@ -69,6 +82,13 @@ class Fold:
     def episodes(self, role: Role) -> tuple[str, ...]:
         """Ids of one role."""
         return {"train": self.train, "validation": self.validation, "test": self.test}[role]
+
+    def first(self, role: Role, n_reference: int, spec: WindowSpec) -> int:
+        """The first reference sample that a view of a role may show, in an episode of `n_reference` samples of that role."""
+        part = ROLES.index(role)
+        if self.borders is None or part == 0:
+            return 0
+        return round(self.borders[part - 1] * n_reference) + spec.length
 
     def select(self, role: Role, samples: Samples, n_reference: int, spec: WindowSpec, reach: int) -> NDArray[np.bool_]:
         """(n,) True for the samples of a role in an episode of that role.
@@ -102,11 +122,12 @@ class Split:
 
     Attributes:
         kind: As in `SplitConfig`.
-        unit: What the split promises to keep apart: `interval`, `episode` or `session`.
+        unit: What the split promises to keep apart, of `UNITS`.
         clusters: Episode -> unit of inference (participant, else session, else the episode).
         sessions: Episode -> session, where known.
         folds: One for a plain split.
         windows: The window spec; part of the hash.
+        participants: Episode -> participant, where known.
     """
 
     kind: str
@@ -115,12 +136,13 @@ class Split:
     sessions: dict[str, str | None]
     folds: tuple[Fold, ...]
     windows: dict[str, Any] = field(default_factory=dict)
+    participants: dict[str, str | None] = field(default_factory=dict)
 
     @property
     def hash(self) -> str:
         """Of everything that decides which samples are in which role."""
         body, there = asdict(self), set(self.episodes)
-        for name in ("clusters", "sessions"):  # an episode that takes no part decides nothing
+        for name in ("clusters", "sessions", "participants"):  # an episode that takes no part decides nothing
             body[name] = {episode: unit for episode, unit in body[name].items() if episode in there}
         return sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -131,9 +153,7 @@ class Split:
 
     def shared(self) -> dict[str, list[str]]:
         """`session` and `participant` -> those on both sides of a fold: above the split's unit they cap the evidence."""
-        known = set(self.sessions.values())
-        people = [cluster for cluster in self._on_both_sides(self.clusters) if cluster not in known]
-        return {"session": self._on_both_sides(self.sessions), "participant": people}
+        return {"session": self._on_both_sides(self.sessions), "participant": self._on_both_sides(self.participants)}
 
     def _on_both_sides(self, unit_of: Mapping[str, str | None]) -> list[str]:
         shared: set[str] = set()
@@ -187,22 +207,26 @@ def make_split(refs: list[EpisodeRef], config: SplitConfig, spec: WindowSpec, un
     kind = "explicit" if is_explicit(config) else config.kind or _default_kind(refs)
     if kind not in KINDS:
         raise BadInput(f"split.kind={kind!r} is not known{suggest(kind, list(KINDS))}")
+    if config.unit is not None and kind != "explicit":
+        raise BadInput(f"split.unit={config.unit} goes with roles that are named; split.kind={kind} has a unit of its own")
     if kind == "explicit":
         folds, unit = _explicit(refs, config, unlisted)
     else:
         folds, unit = {
             "held_out_episode": _held_out_episode,
             "held_out_session": _held_out_session,
-            "leave_one_session_out": _leave_one_session_out,
+            "held_out_participant": _held_out_participant,
             "leave_one_episode_out": _leave_one_episode_out,
+            "leave_one_session_out": _leave_one_session_out,
+            "leave_one_participant_out": _leave_one_participant_out,
             "chronological": _chronological,
         }[kind](refs, config)
     for fold in folds:
         for role in ("train", "test"):
             if not fold.episodes(role):
                 raise BadInput(f"split.kind={kind}: no episode to {role} on in fold {fold.id}; give split.{role}=...")
-    clusters = {ref.id: ref.cluster for ref in refs}
-    return Split(kind, unit, clusters, {ref.id: ref.session for ref in refs}, tuple(folds), asdict(spec))
+    units = [{ref.id: getattr(ref, name) for ref in refs} for name in ("cluster", "session", "participant")]
+    return Split(kind, unit, units[0], units[1], tuple(folds), asdict(spec), units[2])
 
 
 def _default_kind(refs: list[EpisodeRef]) -> str:
@@ -225,7 +249,19 @@ def _explicit(refs: list[EpisodeRef], config: SplitConfig, unlisted: Collection[
             both = sorted(set(roles[one]) & set(roles[other]))
             if both:
                 raise BadInput(f"split.{one} and split.{other} share episodes {', '.join(both[:5])}: take them out of one")
-    return [Fold(0, roles["train"], roles["validation"], roles["test"])], "episode"
+    unit = config.unit or "episode"
+    if unit not in UNITS[1:]:
+        raise BadInput(f"split.unit={unit!r} is not known{suggest(unit, list(UNITS[1:]))}")
+    if unit != "episode":
+        _check_apart(roles, _units(refs, unit, 1), unit)
+    return [Fold(0, roles["train"], roles["validation"], roles["test"])], unit
+
+
+def _check_apart(roles: Mapping[Role, tuple[str, ...]], unit_of: Mapping[str, str], unit: str) -> None:
+    fitted = {unit_of[e]: e for e in (*roles["train"], *roles["validation"])}
+    for episode in roles["test"]:
+        if other := fitted.get(unit_of[episode]):
+            raise BadInput(f"split.unit={unit}: {other} and {episode}, which is tested, share {unit} {unit_of[episode]}")
 
 
 def resolve_episodes(refs: list[EpisodeRef], wanted: Any, key: str, unlisted: Collection[str] = ()) -> tuple[str, ...]:
@@ -296,25 +332,39 @@ def _held_out_episode(refs: list[EpisodeRef], config: SplitConfig) -> tuple[list
     return _by_unit(refs, {ref.id: ref.id for ref in refs}, config), "episode"
 
 
-def _sessions(refs: list[EpisodeRef], least: int) -> dict[str, str]:
-    without = [ref.id for ref in refs if ref.session is None]
+def _units(refs: list[EpisodeRef], unit: str, least: int) -> dict[str, str]:
+    """Episode -> session or participant.
+
+    Raises:
+        BadInput: An episode has none, or there are too few.
+    """
+    found = {ref.id: getattr(ref, unit) for ref in refs}
+    without = [episode for episode, name in found.items() if name is None]
     if without:
+        cure = "set session_pattern in the card or " if unit == "session" else ""
         raise BadInput(
-            f"the split needs sessions and {len(without)} episodes have none ({without[0]}, ...): set session_pattern in the "
-            "card or use split.kind=held_out_episode"
+            f"the split needs {unit}s and {len(without)} episodes have none ({without[0]}, ...): {cure}use "
+            "split.kind=held_out_episode"
         )
-    found = {ref.id: str(ref.session) for ref in refs}
     if len(set(found.values())) < least:
-        raise BadInput(f"the split needs {least} sessions, the data set has {len(set(found.values()))}")
-    return found
+        raise BadInput(f"the split needs {least} {unit}s, the data set has {len(set(found.values()))}")
+    return {episode: str(name) for episode, name in found.items()}
 
 
 def _held_out_session(refs: list[EpisodeRef], config: SplitConfig) -> tuple[list[Fold], str]:
-    return _by_unit(refs, _sessions(refs, 2), config), "session"
+    return _by_unit(refs, _units(refs, "session", 2), config), "session"
+
+
+def _held_out_participant(refs: list[EpisodeRef], config: SplitConfig) -> tuple[list[Fold], str]:
+    return _by_unit(refs, _units(refs, "participant", 2), config), "participant"
 
 
 def _leave_one_session_out(refs: list[EpisodeRef], config: SplitConfig) -> tuple[list[Fold], str]:
-    return _leave_one_out(refs, _sessions(refs, 3), config), "session"
+    return _leave_one_out(refs, _units(refs, "session", 3), config), "session"
+
+
+def _leave_one_participant_out(refs: list[EpisodeRef], config: SplitConfig) -> tuple[list[Fold], str]:
+    return _leave_one_out(refs, _units(refs, "participant", 3), config), "participant"
 
 
 def _leave_one_episode_out(refs: list[EpisodeRef], config: SplitConfig) -> tuple[list[Fold], str]:

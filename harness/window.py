@@ -217,6 +217,13 @@ def row_seeds(ids: Sequence[str] | NDArray[np.str_], seed: int, draw: int = 0, r
 def observe_track(
     track: Track, timeline: FloatArray, last: NDArray[np.int64], spec: WindowSpec, steps: int | None = None
 ) -> TrackWindow:
+    """The window of one track, see `look_at`."""
+    return look_at(track, timeline, last, spec, steps)[0]
+
+
+def look_at(
+    track: Track, timeline: FloatArray, last: NDArray[np.int64], spec: WindowSpec, steps: int | None = None
+) -> tuple[TrackWindow, FloatArray]:
     """The window of one track that ends at reference sample `last`, as a copy.
 
     Recorded sound is too fast for a clock of frames: each reference sample shows the piece of it that ends there, (B, T, S), and
@@ -228,10 +235,15 @@ def observe_track(
         last: (B,) reference sample at each t0.
         spec: Window length and resampling.
         steps: Reference samples of the window; None = all that a view observes.
+
+    Returns:
+        The window, and (B,) the time of the newest sample that each row of it is made of, seconds: -inf where it is made of none
+        or of what is known before the recording (calibration), inf where of the whole recording (a map).
     """
     if track.times is None:
         values = np.repeat(track.array()[None], len(last), axis=0)
-        return TrackWindow(values, np.ones(len(last), bool), track.categories)
+        newest = np.full(len(last), np.inf if track.modality == Modality.MAP else -np.inf)
+        return TrackWindow(values, np.ones(len(last), bool), track.categories), newest
     if track.modality == Modality.AUDIO and not track.sources:
         return _observe_sound(track, timeline, last, steps or spec.observed)
     index = last[:, None] + np.arange(1 - (steps or spec.observed), 1)
@@ -239,11 +251,11 @@ def observe_track(
     times = timeline[np.maximum(index, 0)]
     # A command given at t0 is part of the answer: only those strictly before t0 are observed.
     until = np.nextafter(timeline[last], -np.inf) if track.modality == Modality.COMMAND else timeline[last]
-    values, valid = resample(track, times, until, spec.resampling)
-    return TrackWindow(values, valid & inside, track.categories)
+    values, valid, until = resample(track, times, until, spec.resampling)
+    return TrackWindow(values, valid & inside, track.categories), until
 
 
-def _observe_sound(track: Track, timeline: FloatArray, last: NDArray[np.int64], steps: int) -> TrackWindow:
+def _observe_sound(track: Track, timeline: FloatArray, last: NDArray[np.int64], steps: int) -> tuple[TrackWindow, FloatArray]:
     """The last `steps` pieces of S samples at or before t0, S being what an interval of the timeline holds.
 
     A piece is valid where all of it is measured and it ends where it should: a gap in the recording, or its end, moves it.
@@ -251,7 +263,8 @@ def _observe_sound(track: Track, timeline: FloatArray, last: NDArray[np.int64], 
     clock = track.times
     assert clock is not None, f"track {track.name} is untimed"
     if len(clock) < 2 or len(timeline) < 2:
-        return TrackWindow(np.zeros((len(last), steps, 1), np.float32), np.zeros((len(last), steps), bool))
+        silent = TrackWindow(np.zeros((len(last), steps, 1), np.float32), np.zeros((len(last), steps), bool))
+        return silent, np.full(len(last), -np.inf)
     interval = float(np.median(np.diff(timeline)))
     rate = round(1 / float(np.median(np.diff(clock[:RATE_SAMPLES]))))
     size = max(1, round(rate * interval))
@@ -266,7 +279,8 @@ def _observe_sound(track: Track, timeline: FloatArray, last: NDArray[np.int64], 
     in_place = np.abs(clock[index].reshape(pieces)[:, :, -1] - expected) < interval
     valid = (inside & measured).reshape(pieces).all(axis=2) & in_place
     samples = np.where(measured.reshape(measured.shape + (1,) * (samples.ndim - 2)), samples, 0)
-    return TrackWindow(samples.reshape(*pieces, *samples.shape[2:]), valid, rate=float(rate))
+    newest = np.where(inside, clock[index], -np.inf).max(axis=1)
+    return TrackWindow(samples.reshape(*pieces, *samples.shape[2:]), valid, rate=float(rate)), newest
 
 
 def view_times(episode: Episode, last: NDArray[np.int64], spec: WindowSpec) -> FloatArray:

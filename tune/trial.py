@@ -150,11 +150,14 @@ def _mean_skill(plan: Plan, name: str, jobs: list[FitJob]) -> float:
         tested = plan.split.folds[job.fold].test
         # A trained branch may have stopped early on the episodes that rank its configurations: that is what they are for.
         seen = {
-            part: [e for e in ids if branch.card.family == HEAD or e not in tested] for part, ids in artifact.fitted_on.items()
+            part: kept
+            for part, ids in artifact.fitted_on.items()
+            if (kept := [e for e in ids if branch.card.family == HEAD or e not in tested])
         }
         classes = {task: list(words) for task, words in artifact.classes.items()}
         folder = plan.bundle(name, job.fold, job.seed)
-        bundles.append(Bundle(folder, name, branch.card.family, job.fold, job.seed, plan.split.hash, routes, seen, classes))
+        made = Bundle(folder, name, branch.card.family, job.fold, job.seed, plan.split.hash, routes, seen, classes)
+        bundles.append(replace(made, prompts=list(artifact.prompts), spans={e: list(s) for e, s in artifact.spans.items()}))
     held = Held(Path(plan.home / "targets"), plan.split, tasks, plan.spec)
     posed = {task for e in held.present(plan.split.episodes) for task in Workbench(plan).record(e).tasks}
     held = replace(held, tasks=tuple(task for task in tasks if task.id in posed))

@@ -98,7 +98,8 @@ class HeadBranch(Branch):
         job.saw("rows", train.episodes)  # also where no task could be fitted: the bundle must say so
         seen = {part: tuple(sorted(ids)) for part, ids in job.fitted_on.items()}
         seen |= {f"{INNER}/{part}": ids for part, ids in (inner.fitted_on if inner else {}).items()}
-        return Artifact(context.out, seen, job.classes, writer.parameters, job.details)
+        told = inner.prompts if inner else ()
+        return Artifact(context.out, seen, job.classes, writer.parameters, job.details, told)
 
     def predictor(self, artifact: Artifact) -> Predictor:
         """Load the heads, and the embedded branch's predictor with them."""

@@ -12,7 +12,7 @@ import numpy as np
 from branches.qwen_omni.config import LoraOptions, OmniOptions, PromptOptions, parse_options
 from branches.qwen_omni.directory import TINY, check_directory
 from branches.qwen_omni.gather import Taught, gather, has_sound, label_space
-from branches.qwen_omni.prompt import Field, field_name, fields_to_json
+from branches.qwen_omni.prompt import Field, field_name, fields_to_json, instructions
 from harness.branch import MAIN, Artifact, Branch, BranchCard, FitContext, FramesWant, Needs, Predictor, Route, TrainingSet
 from harness.episode import Modality
 from harness.errors import BadInput
@@ -87,14 +87,15 @@ class OmniBranch(Branch):
                 raise BadInput(f"{self.card.name}: no training window has {asked}; leave it out")
             checks = self._gather(validation, context, fields, Path(scratch) / "validation", listens=listens)
             parts, said, parameters = self._learn(fields, windows, checks if len(checks) else None, context)
-        body = {"base": base, "listens": listens, "fields": fields_to_json(fields), "shots": said.pop("shots", None)}
+        shots = said.pop("shots", None)
+        body = {"base": base, "listens": listens, "fields": fields_to_json(fields), "shots": shots}
         (context.out / "omni.json").write_text(json.dumps(body))
         if before := episodes_of(self.folder):
             parts["pretrained"] = before
         details = {"windows": len(windows), "left_out": windows.left_out, "listens": listens, **said}
-        return Artifact(
-            context.out, {"label_space": train.episodes, **parts}, {f.task: f.options for f in fields}, parameters, details
-        )
+        classes = {f.task: f.options for f in fields}
+        prompts = (instructions(fields), *(shots["answers"] if shots else ()))
+        return Artifact(context.out, {"label_space": train.episodes, **parts}, classes, parameters, details, prompts)
 
     def _gather(
         self, episodes: TrainingSet, context: FitContext, fields: tuple[Field, ...], out: Path, *, listens: bool

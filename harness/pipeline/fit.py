@@ -4,7 +4,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -85,6 +85,7 @@ def fit_branch(plan: Plan, job: FitJob, bench: Workbench | None = None) -> float
     train, validation = (bench.training_set(fold, role, job.seed) for role in ("train", "validation"))
     context = FitContext(tasks, job.seed, out, plan.config.threads, plan.block_widths)
     artifact: Artifact = branch.fit(train, validation, context)
+    artifact = replace(artifact, spans=train.spans | validation.spans)
     seconds = time.monotonic() - began
     note_process(plan.home, job.branch, "fit", frames_decoded() - decoded)
     write_json(out / INPUT, fit_input(plan, job, bench))

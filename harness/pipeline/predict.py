@@ -4,7 +4,7 @@ import json
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -116,7 +116,8 @@ class Actor:
         if self.plan.route(block.branch, branch, task) is None:
             return None
         if not self._is_fitted(task, block):
-            return failed(len(samples), Status.UNSUPPORTED, task.answer, 1)
+            nothing = np.full(len(samples), -np.inf)
+            return replace(failed(len(samples), Status.UNSUPPORTED, task.answer, 1), seen_until=nothing)
         parts = [
             self._batch(task, samples.take(np.arange(i, min(i + BATCH_SAMPLES, len(samples)))), block, branch, predictor)
             for i in range(0, len(samples), BATCH_SAMPLES)
@@ -135,7 +136,9 @@ class Actor:
             # Two calls that know nothing of each other; only the evaluator pairs their vectors.
             query, key = (self._shuffled(task, samples, block, branch, predictor, role) for role in _ROLES)
             status = np.where(query.ok, key.status, query.status)
-            rows = Predictions(status, query=query.values, key=key.values)
+            assert query.seen_until is not None and key.seen_until is not None
+            seen_until = np.maximum(query.seen_until, key.seen_until)
+            rows = Predictions(status, query=query.values, key=key.values, seen_until=seen_until)
         return rows
 
     def _shuffled(
@@ -148,11 +151,13 @@ class Actor:
         """
         order = np.argsort(row_seeds(samples.ids, block.seed, role=f"order of {role or 'rows'}"), kind="stable")
         episode, needs = self.bench.episode(block.episode), branch.needs(task)
-        observed = self.bench.observer.batch(episode, task, samples.take(order), needs, seed=block.seed, role=role)
+        observe = self.bench.observer.observe
+        observed, seen_until = observe(episode, task, samples.take(order), needs, seed=block.seed, role=role)
         rows = predictor.predict(observed)
         if len(rows) != len(samples):
             raise ValueError(f"branch {block.branch} gave {len(rows)} rows for {len(samples)} samples of {task.id}")
-        return rows.take(np.argsort(order))
+        # What a row saw is what it was shown, not what the branch says of it.
+        return replace(rows, seen_until=seen_until).take(np.argsort(order))
 
     def _privileged(self, task: Task, samples: Samples, block: Block) -> Predictions | None:
         targets = self._targets(task, block.episode, samples)

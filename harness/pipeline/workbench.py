@@ -75,13 +75,18 @@ class Workbench:
 
 
 class StoredTrainingSet:
-    """A `TrainingSet` over the track store and the targets of training or validation episodes."""
+    """A `TrainingSet` over the track store and the targets of training or validation episodes.
+
+    Attributes:
+        spans: Episode -> first and last reference sample that it has handed out so far.
+    """
 
     def __init__(self, bench: Workbench, fold: Fold, role: Literal["train", "validation"], seed: int) -> None:
         self.bench = bench
         self.fold = fold
         self.role = role
         self.seed = seed
+        self.spans: dict[str, tuple[int, int]] = {}
         self.episodes = tuple(e for e in fold.episodes(role) if bench.usable(e))
 
     def batches(self, task: Task, needs: Needs, role: Literal["", "query", "key"] = "") -> Iterator[EpisodeBatch]:
@@ -97,8 +102,16 @@ class StoredTrainingSet:
             if not keep.any():
                 continue
             samples, targets = samples.take(np.flatnonzero(keep)), targets.take(np.flatnonzero(keep))
+            self._note(episode, samples, task.reach(spec))
             observed = bench.observer.batch(bench.episode(episode), task, samples, needs, seed=self.seed, role=role)
             yield EpisodeBatch(episode, bench.plan.split.clusters[episode], samples, observed, targets)
+
+    def _note(self, episode: str, samples: Samples, reach: int) -> None:
+        """What of an episode a fit was handed: the first reference sample of any view, the last one of any target."""
+        spec, n = self.bench.plan.spec, self.bench.record(episode).n_reference
+        first, last = max(int(samples.last.min()) + 1 - spec.observed, 0), min(int(samples.last.max()) + reach, n - 1)
+        before = self.spans.get(episode, (first, last))
+        self.spans[episode] = (min(before[0], first), max(before[1], last))
 
     def _rows(self, task: Task, episode: str) -> tuple[Samples, Targets] | None:
         path = self.bench.plan.targets_file(episode)

@@ -54,6 +54,7 @@ def headline(leaderboard: dict[str, Any], accesses: str = "") -> list[str]:
         lines.append("the recordings are simulated: these numbers say nothing about real data")
     for unit, names in split["shared"].items():
         lines.append(f"shared: {unit} ({len(names)} stand on both sides of the split)")
+    lines += [f"shared: {line}" for line in _shared(leaderboard)]
     if split["lacking"]:
         lines.append(f"lacking: {split['lacking']} episode(s) lack what the run asks for and are not used; see manifest.json")
     if split["quarantined"]:
@@ -65,6 +66,15 @@ def headline(leaderboard: dict[str, Any], accesses: str = "") -> list[str]:
     if accesses:
         lines.append(accesses)
     return lines
+
+
+def _shared(leaderboard: dict[str, Any]) -> list[str]:
+    """Branches that were fitted on a session or participant that they are tested on, beyond what the split shares."""
+    found: dict[tuple[str, str], set[str]] = {}
+    for row in leaderboard["rows"]:
+        for unit, names in row["shared"].items():
+            found.setdefault((unit, row["branch"]), set()).update(set(names) - set(leaderboard["split"]["shared"].get(unit, ())))
+    return [f"{unit} {', '.join(sorted(names))} (fitted and tested on by {b})" for (unit, b), names in found.items() if names]
 
 
 def capabilities(leaderboard: dict[str, Any]) -> list[Section]:

@@ -24,20 +24,20 @@ VALUES = np.array([[0.0], [10.0], [20.0], [40.0]])
     [("hold", [0, 10, 20]), ("nearest", [0, 20, 20]), ("linear", [0, 16, 25])],
 )
 def test_by_hand(how: str, expected: list[float]) -> None:
-    values, valid = resample(track_of(TIMES, VALUES), np.array([[0.0, 1.6, 2.5]]), np.array([9.0]), how)
+    values, valid, _ = resample(track_of(TIMES, VALUES), np.array([[0.0, 1.6, 2.5]]), np.array([9.0]), how)
     assert values[0, :, 0].tolist() == expected
     assert valid.all()
 
 
 @pytest.mark.parametrize("how", ["hold", "nearest", "linear"])
 def test_a_neighbour_after_the_limit_does_not_exist(how: str) -> None:
-    values, valid = resample(track_of(TIMES, VALUES), np.array([[1.0, 3.9]]), np.array([3.9]), how)
+    values, valid, _ = resample(track_of(TIMES, VALUES), np.array([[1.0, 3.9]]), np.array([3.9]), how)
     assert values[0, :, 0].tolist() == [10, 20]
     assert valid.all()
 
 
 def test_before_the_first_sample_nothing_is_measured() -> None:
-    _, valid = resample(track_of(TIMES + 1, VALUES), np.array([[0.0, 0.99, 1.0]]), np.array([5.0]), "hold")
+    _, valid, _ = resample(track_of(TIMES + 1, VALUES), np.array([[0.0, 0.99, 1.0]]), np.array([5.0]), "hold")
     assert valid.tolist() == [[False, False, True]]
 
 
@@ -45,7 +45,7 @@ def test_linear_does_not_let_a_missing_neighbour_spoil_an_exact_hit() -> None:
     values = VALUES.copy()
     values[1] = np.nan
     track = track_of(TIMES, values, np.array([True, False, True, True]))
-    got, valid = resample(track, np.array([[0.0, 0.5, 2.0]]), np.array([9.0]), "linear")
+    got, valid, _ = resample(track, np.array([[0.0, 0.5, 2.0]]), np.array([9.0]), "linear")
     assert valid.tolist() == [[True, False, True]]
     assert got[0, 0, 0] == 0 and got[0, 2, 0] == 20
 
@@ -61,15 +61,15 @@ def test_the_future_changes_nothing(clock: list[float], query: list[float], unti
     values = np.arange(len(times), dtype=float)[:, None]
     wanted = np.minimum(np.array([query]), until)
     noise = np.where((times > until)[:, None], 1e9, values)
-    one, mask_one = resample(track_of(times, values), wanted, np.array([until]), how)
-    other, mask_other = resample(track_of(times, noise), wanted, np.array([until]), how)
+    one, mask_one, _ = resample(track_of(times, values), wanted, np.array([until]), how)
+    other, mask_other, _ = resample(track_of(times, noise), wanted, np.array([until]), how)
     assert (mask_one == mask_other).all()
     assert (one[mask_one] == other[mask_one]).all()
 
 
 def test_labels_are_held_never_mixed() -> None:
     track = Track("action", Modality.LANGUAGE, np.array([0, 5], np.int32), np.array([0.0, 1.0]), categories=tuple("abcdef"))
-    values, _ = resample(track, np.array([[0.5, 0.9]]), np.array([2.0]), "linear")
+    values, _, _ = resample(track, np.array([[0.5, 0.9]]), np.array([2.0]), "linear")
     assert values.tolist() == [[0, 0]]
 
 
@@ -81,10 +81,10 @@ def test_real_imu_at_1000_hz_onto_frames_at_20_hz(shared_data: Path) -> None:
     frames = np.arange(0, track.times[-1], 0.05)
     for how, bound in (("hold", 1e-3), ("nearest", 0.6e-3)):
         index_track = track_of(track.times, track.times[:, None])
-        got, valid = resample(index_track, frames[None], frames[-1:], how)
+        got, valid, _ = resample(index_track, frames[None], frames[-1:], how)
         assert valid.all()
         assert np.abs(got[0, :, 0] - frames).max() <= bound + 1e-9
-    linear, _ = resample(track, frames[None], frames[-1:], "linear")
+    linear, _, _ = resample(track, frames[None], frames[-1:], "linear")
     reference = np.stack([np.interp(frames[:-1], track.times, accel[:, i]) for i in range(3)], 1)
     np.testing.assert_allclose(linear[0, :-1], reference, rtol=1e-9)
 
@@ -97,5 +97,5 @@ def test_a_hand_that_is_never_seen_stays_unmeasured(shared_data: Path) -> None:
     for side, seen in (("left", False), ("right", True)):
         values = np.stack([rows[f"tx_{side}_wrist_device"], rows[f"ty_{side}_wrist_device"]], 1)
         track = track_of(times, values, rows[f"{side}_tracking_confidence"] > 0)
-        _, valid = resample(track, np.arange(0, times[-1], 0.05)[None], times[-1:], "hold")
+        _, valid, _ = resample(track, np.arange(0, times[-1], 0.05)[None], times[-1:], "hold")
         assert valid.any() == seen

@@ -1,0 +1,79 @@
+"""Until when a row saw: the newest sample that its window features are made of, found by trying and not by believing."""
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.episode import Episode, FloatArray, Modality, Track
+from harness.features.base import Block
+
+
+class FeatureTimes:
+    """Times of window features. One per observer: what was tried of a block and an episode is remembered.
+
+    A block is not taken at its word, see `ends_at_t0`. Where its features of one window know what comes after that window, those
+    of all windows of the episode are taken to be made of all that it reads.
+
+    Args:
+        length: Reference samples per window.
+    """
+
+    def __init__(self, length: int) -> None:
+        self._length = length
+        self._causal: dict[tuple[str, str], bool] = {}
+
+    def newest(self, episode: Episode, block: Block, starts: NDArray[np.int64], values: NDArray[np.float32]) -> FloatArray:
+        """(W,) seconds of the newest sample that each window's features are made of; -inf where of none.
+
+        Args:
+            episode: As the track store gives it.
+            block: Of this episode.
+            starts: (W,) first reference sample of each window.
+            values: (W, D) the features.
+        """
+        key = (episode.id, block.name)
+        if key not in self._causal:
+            self._causal[key] = ends_at_t0(episode, block, starts, self._length, values)
+        t0 = episode.timeline[starts + self._length - 1]
+        newest = np.full(len(starts), -np.inf)
+        for track in (episode.tracks[name] for name in block.reads if name in episode.tracks):
+            if track.times is None:
+                newest = np.maximum(newest, np.inf if track.modality == Modality.MAP else -np.inf)
+            elif len(track.times):
+                index = np.searchsorted(track.times, t0, side="right") - 1
+                index = index if self._causal[key] else np.full(len(t0), len(track.times) - 1)
+                newest = np.maximum(newest, np.where(index >= 0, track.times[index], -np.inf))
+        return newest
+
+
+def ends_at_t0(episode: Episode, block: Block, starts: NDArray[np.int64], length: int, values: NDArray[np.float32]) -> bool:
+    """True where a block gives the same features of a window, to the bit, from a recording that ends with that window.
+
+    Tried with one window in the middle of the episode: a scale over the whole recording, or over all windows, shows there.
+
+    Args:
+        episode: As the track store gives it.
+        block: Of this episode.
+        starts: (W,) first reference sample of each window.
+        length: Reference samples per window.
+        values: (W, D) what the block gives of them.
+    """
+    if not len(starts):
+        return True
+    middle = len(starts) // 2
+    last = int(starts[middle]) + length - 1
+    t0 = float(episode.timeline[last])
+    names = {episode.reference, *block.reads} & set(episode.tracks)
+    cut = episode.with_tracks({name: _until(episode.tracks[name], t0) for name in names})
+    found, _ = block.compute(cut, starts[middle : middle + 1], length)
+    return found.shape[1:] == values.shape[1:] and bool(np.array_equal(found[0], values[middle], equal_nan=True))
+
+
+def _until(track: Track, t0: float) -> Track:
+    """What a track had measured at t0; its first sample where it had not begun."""
+    if track.times is None:
+        return track
+    stop = max(int(np.searchsorted(track.times, t0, side="right")), 1)
+    valid = None if track.valid is None else track.valid[:stop]
+    return replace(track, data=track.array(0, stop), times=track.times[:stop], valid=valid)
