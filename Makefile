@@ -4,7 +4,7 @@ PYTEST = HF_HUB_OFFLINE=1 RAY_AUTH_MODE=disabled .venv/bin/python -m pytest
 RUN ?= runs/demo
 DRY_RUN ?= runs/dry-run
 
-.PHONY: setup demo dry-run tiny test test-slow check format
+.PHONY: setup demo dry-run tiny reproduce test test-slow check format
 
 setup:
 	@ops/setup.sh
@@ -20,6 +20,9 @@ tiny: setup  ## train the tiny checkpoints anew, one script per family
 
 dry-run: setup  ## every branch that is registered, configurations chosen by Ray Tune, on 6 simulated episodes
 	HF_HUB_OFFLINE=1 .venv/bin/espalier select demo --episodes 6 --out $(DRY_RUN) budget=trials:2 windows.max_per_episode=60
+
+reproduce: setup  ## published figures beside what their rows give, ours and the floor: make reproduce PUBLISHED=DIR
+	@.venv/bin/python -m harness.imports.reproduce $(PUBLISHED)
 
 check: setup  ## style and types
 	.venv/bin/ruff format --check .

@@ -150,10 +150,10 @@ def bundles_below(paths: Sequence[Path]) -> list[Bundle]:
     bundles = list({bundle.folder.resolve(): bundle for root in roots for bundle in find_bundles(root)}.values())
     if not bundles:
         raise BadInput(f"{paths[0]}: no bundle below it (folders fold=*/seed=* with a manifest.json)")
-    return _once(bundles)
+    return without_copies(bundles)
 
 
-def _once(bundles: Sequence[Bundle]) -> list[Bundle]:
+def without_copies(bundles: Sequence[Bundle]) -> list[Bundle]:
     """Every import of the same rows brings the privileged rows made of their targets: one of each is enough."""
     kept: list[Bundle] = []
     made: set[tuple[str, str]] = set()

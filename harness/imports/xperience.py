@@ -262,7 +262,7 @@ class _Maker:
         self._bundles(split, published, problems.note())
         return {
             "name": self.request.name, "rows": self.rows, "episodes": len(self.episodes), "tasks": run.tasks,
-            "note": run.notes, "published": published,
+            "note": run.notes, "published": published, "unseen_rows": self.published.strata[False][1],
         }  # fmt: skip
 
     def _bundles(self, split: Split, published: dict[str, dict[str, float]], note: str) -> None:
