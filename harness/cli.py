@@ -125,6 +125,35 @@ def select(  # noqa: PLR0913, PLR0917  one parameter per word of the command lin
 
 
 @app.command()
+def ablate(  # noqa: PLR0913, PLR0917  one parameter per word of the command line
+    dataset: DatasetArgument,
+    out: Out,
+    options: Options = None,
+    branch: Annotated[list[str] | None, typer.Option("-b", "--branch", help="Branch; without it ridge and mlp.")] = None,
+    task: Annotated[list[str] | None, typer.Option("-t", "--task", help="Task; may be repeated.")] = None,
+    leave_one_out: Annotated[bool, typer.Option("--leave-one-out", help="Every modality left out in turn.")] = False,
+    only: Annotated[bool, typer.Option("--only", help="Every modality alone in turn.")] = False,
+    replace: Annotated[list[str] | None, typer.Option(metavar="OLD=NEW", help="Feature blocks, e.g. 'audio_*=logmel_*'.")] = None,
+    modality: Annotated[list[str] | None, typer.Option("-m", "--modality", help="Only this one; may be repeated.")] = None,
+    config: ConfigFile = None,
+    address: Annotated[str | None, typer.Option(help="Ray cluster; without it a local Ray starts and stops.")] = None,
+) -> None:
+    """Take modalities away, one at a time, and compare every branch with itself; by default --leave-one-out and --only."""
+    from harness.ablate.runs import Asked  # noqa: PLC0415
+    from harness.ablate.runs import ablate as execute  # noqa: PLC0415
+    from harness.ablate.text import print_ablation  # noqa: PLC0415
+    from harness.request import Request  # noqa: PLC0415
+
+    opened, resolved, passed = _open(dataset, options, config)
+    request = Request(opened, resolved, passed, tuple(branch or ()), tuple(task or ()), out, address)
+    asked = Asked(request, leave_one_out, only, tuple(replace or ()), tuple(modality or ()))
+    done = execute(asked, console(error=True))
+    print_ablation(done.ablation, console())
+    console().print(Text(f"\nwritten to {out}"))
+    raise typer.Exit(done.exit_code)
+
+
+@app.command()
 def score(
     paths: Annotated[list[Path], typer.Argument(metavar="RUN_OR_BUNDLE...", help="Run folders or bundles.")],
     out: Out,

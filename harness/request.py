@@ -45,6 +45,7 @@ class Request:
         address: Ray cluster; None = a local one.
         selection: What `espalier select` was asked for, as JSON values; None in any other run.
         also: Feature blocks that other runs on the same targets show and that ingest prepares with these.
+        shares: Folder of the run whose targets these are, and which found out what cannot be read; None = its own.
     """
 
     dataset: Dataset
@@ -56,6 +57,7 @@ class Request:
     address: str | None = None
     selection: dict[str, Any] | None = None
     also: tuple[str, ...] = ()
+    shares: Path | None = None
 
 
 @dataclass(frozen=True)

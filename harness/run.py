@@ -1,6 +1,8 @@
 """One run from recordings to a leaderboard. Everything that is there already is kept; only what is missing is done."""
 
 import json
+import os
+import shutil
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -30,7 +32,7 @@ from harness.progress import progress
 from harness.record import EpisodeRecord
 from harness.reference import PRIVILEGED
 from harness.request import Prepared, Request, data_hash, frozen, prepare
-from harness.score import score_run
+from harness.score import read_manifest, score_run
 from harness.splits import Role
 from harness.store import TrackStore
 
@@ -104,7 +106,10 @@ def _work(manifest: "_Manifest", console: Console, choose: Callable[[Plan], Plan
             session.enter_context(ray_session(prepared.request.address))
             check_reachable(_folders(plan))
 
-        todo = _to_ingest(plan, prepared.refs)
+        shares = prepared.request.shares
+        if shares is not None:
+            manifest.quarantined = share_targets(shares, plan)
+        todo = [] if shares is not None else _to_ingest(plan, prepared.refs)
         if todo:
             connect()
             manifest.quarantined += _ingest(plan, todo, console)
@@ -116,6 +121,28 @@ def _work(manifest: "_Manifest", console: Console, choose: Callable[[Plan], Plan
             connect()
             manifest.plan = plan = choose(plan)
         manifest.failed += _fit_and_predict(plan, connect, console)
+
+
+def share_targets(run: Path, plan: Plan) -> list[Quarantined]:
+    """Give a run the targets of another one on the same recordings; what that one could not read."""
+    found = {file.name: file for file in (run / "targets").glob("*.parquet")}
+    folder = plan.home / "targets"
+    folder.mkdir(exist_ok=True)
+    for file in folder.glob("*.parquet"):
+        if file.name not in found:
+            file.unlink()
+    for name, file in found.items():
+        mine = folder / name
+        if mine.is_file() and (mine.samefile(file) or mine.stat().st_mtime_ns == file.stat().st_mtime_ns):
+            continue
+        partial = mine.with_name(f".{name}.partial")
+        partial.unlink(missing_ok=True)
+        try:
+            os.link(file, partial)
+        except OSError:  # a file system without hard links
+            shutil.copy2(file, partial)
+        partial.replace(mine)
+    return [Quarantined(**lost) for lost in read_manifest(run)["quarantined"]]
 
 
 def _folders(plan: Plan) -> list[Path]:

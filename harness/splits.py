@@ -151,6 +151,14 @@ class Split:
         """Every episode of any role, sorted."""
         return tuple(sorted({e for fold in self.folds for role in ROLES for e in fold.episodes(role)}))
 
+    @property
+    def refit_ratio(self) -> float:
+        """Test clusters per training cluster of a fold, where there are several; see `harness.stats.estimate`."""
+        if len(self.folds) < 2:
+            return 0.0
+        sizes = [({self.clusters[e] for e in f.test}, {self.clusters[e] for e in f.train}) for f in self.folds]
+        return sum(len(test) / len(train) for test, train in sizes) / len(sizes)
+
     def shared(self) -> dict[str, list[str]]:
         """`session` and `participant` -> those on both sides of a fold: above the split's unit they cap the evidence."""
         return {"session": self._on_both_sides(self.sessions), "participant": self._on_both_sides(self.participants)}

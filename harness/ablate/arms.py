@@ -1,0 +1,90 @@
+"""One arm of an ablation as its run folder has it: states by episode, rows of the table, and what its branches were shown."""
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from harness.answers import Status
+from harness.card import first_line
+from harness.errors import BadInput
+from harness.metrics.base import State
+from harness.score import SCORE_SCHEMA, read_manifest
+
+Key = tuple[int, int, str]
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A scored run.
+
+    Attributes:
+        name: `full`, or that of the variant.
+        folder: Its run folder.
+    """
+
+    name: str
+    folder: Path
+
+    @cached_property
+    def manifest(self) -> dict[str, Any]:
+        """Of the run."""
+        return read_manifest(self.folder)
+
+    @cached_property
+    def board(self) -> dict[str, Any]:
+        """Its leaderboard.
+
+        Raises:
+            BadInput: It is not there.
+        """
+        path = self.folder / "leaderboard.json"
+        try:
+            body: dict[str, Any] = json.loads(path.read_text())
+        except (OSError, json.JSONDecodeError) as error:
+            raise BadInput(f"{path}: no leaderboard ({first_line(error)}); run `espalier ablate` again") from error
+        return body
+
+    @cached_property
+    def rows(self) -> dict[tuple[str, str], dict[str, Any]]:
+        """(branch, task) -> row of the leaderboard."""
+        return {(row["branch"], row["task"]): row for row in self.board["rows"]}
+
+    @cached_property
+    def states(self) -> dict[tuple[str, str], dict[Key, State]]:
+        """(branch, task) -> (fold, seed, episode) -> (S,) state.
+
+        Raises:
+            BadInput: The scores are not there or are damaged.
+        """
+        path = self.folder / "scores.parquet"
+        try:
+            table = pq.read_table(path, schema=SCORE_SCHEMA).to_pydict()
+        except (pa.ArrowException, OSError) as error:
+            raise BadInput(f"{path}: no scores ({first_line(error)}); run `espalier ablate` again") from error
+        found: dict[tuple[str, str], dict[Key, State]] = {}
+        columns = (table[name] for name in ("branch", "task", "fold", "seed", "episode", "state"))
+        for branch, task, fold, seed, episode, state in zip(*columns, strict=True):
+            found.setdefault((branch, task), {})[fold, seed, episode] = np.array(state, np.float64)
+        return found
+
+    def sight(self, branch: str, task: str) -> dict[str, Any]:
+        """What the branch was shown, see `harness.hiding.Sight`."""
+        return dict(self.manifest["sights"].get(branch, {}).get(task, {}))
+
+    def why_not(self, branch: str, task: str) -> str:
+        """Why the branch has no answer here; empty where it has one."""
+        if blind := self.sight(branch, task).get("blind"):
+            return str(blind)
+        row = self.rows.get((branch, task))
+        if row is None:
+            fits = (line for line in self.manifest["failed"] if line.startswith(f"fit {branch} fold "))
+            return next((line.partition(": ")[2] for line in fits), "it was not fitted")
+        if set(row["failures"]) == {Status.UNSUPPORTED.value} and not row["coverage"]:
+            return "none of its rows can be answered with what is left"
+        return ""

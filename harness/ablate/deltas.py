@@ -1,0 +1,186 @@
+"""What taking something away changed: paired differences of every branch, task and variant, and means of skill over tasks.
+
+Every difference is the full arm less the variant, signed so that above 0 means that what was taken away helped.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.ablate.arms import Arm, Key
+from harness.ablate.means import HELPED, Part, means_of
+from harness.ablate.variants import Variant
+from harness.compare import Contrast, Side, compare, power_line
+from harness.errors import BadInput
+from harness.evaluate import evaluate
+from harness.metrics.base import Metric, State
+from harness.score import held_of
+from harness.stats import cluster_states, contributions, present
+
+SCHEMA = "espalier.ablation/1"
+FULL = "full"
+
+
+@dataclass(frozen=True)
+class _Scene:
+    """What all arms have in common.
+
+    Attributes:
+        full: The full arm.
+        metrics: Task -> metric with its context.
+        tasks: Task -> its entry in the leaderboard.
+        episodes: Those that any task tests, sorted.
+        clusters: Of these episodes.
+        refit_ratio: See `harness.splits.Split.refit_ratio`.
+    """
+
+    full: Arm
+    metrics: dict[str, Metric]
+    tasks: dict[str, dict[str, Any]]
+    episodes: list[str]
+    clusters: list[str]
+    refit_ratio: float
+
+    def side(self, name: str, states: dict[Key, State]) -> Side:
+        """(G, S) by cluster, seeds averaged within their episode; all zero where there are no rows."""
+        by_episode: dict[str, list[State]] = {}
+        for key in sorted(states):
+            by_episode.setdefault(key[2], []).append(states[key])
+        nothing = np.zeros_like(next(iter(states.values())))
+        means = [np.mean(by_episode[e], axis=0) if e in by_episode else nothing for e in self.episodes]
+        return Side(name, cluster_states(np.stack(means), self.clusters), self.refit_ratio)
+
+
+def build(out: Path, variants: dict[Variant, Path]) -> dict[str, Any]:
+    """The ablation as JSON values.
+
+    Args:
+        out: Folder of the full arm.
+        variants: Each with its run folder.
+
+    Raises:
+        BadInput: A run is not there, or answers other rows than the full arm.
+    """
+    scene = _scene(Arm(FULL, out))
+    arms = {variant: Arm(variant.name, folder) for variant, folder in variants.items()}
+    cells: list[dict[str, Any]] = []
+    parts: list[Part] = []
+    for branch, task in scene.full.rows:
+        if scene.full.rows[branch, task]["privileged"] or task not in scene.metrics:
+            continue
+        found, skills = _family(scene, branch, task, arms)
+        cells += found
+        parts += skills
+    split = scene.full.board["split"]
+    return {
+        "schema": SCHEMA,
+        "evidence": scene.full.board["evidence"],
+        "orientation": "full arm less variant, in the better direction: above 0 what was taken away helped",
+        "family": "per branch and task over the variants; means: per branch over the variants",
+        "split": {name: split[name] for name in ("kind", "unit", "hash", "clusters", "folds", "quarantined")},
+        "power": power_line(split["clusters"]),
+        "seeds": scene.full.manifest["seeds"],
+        "hidden": scene.full.manifest["hidden"],
+        "features": scene.full.manifest["features"],
+        "variants": [v.as_json() | {"failed": arm.manifest["failed"]} for v, arm in arms.items()],
+        "tasks": list(scene.tasks.values()),
+        "cells": cells,
+        "means": means_of(parts, [v.name for v in variants]),
+    }
+
+
+def _scene(full: Arm) -> _Scene:
+    held = held_of(full.folder, full.manifest)
+    metrics = {task: metric for (task, fold), metric in evaluate(held, []).metrics.items() if fold == 0}
+    tasks = {task["id"]: task for task in full.board["tasks"]}
+    episodes = sorted({key[2] for states in full.states.values() for key in states})
+    return _Scene(full, metrics, tasks, episodes, [held.split.clusters[e] for e in episodes], held.split.refit_ratio)
+
+
+def _family(scene: _Scene, branch: str, task: str, arms: dict[Variant, Arm]) -> tuple[list[dict[str, Any]], list[Part]]:
+    """The cells of one branch on one task, and what they add to the means."""
+    row, states = scene.full.rows[branch, task], scene.full.states.get((branch, task), {})
+    sides, reasons = _sides(scene, branch, task, arms)
+    margin, metric = scene.tasks[task]["margin"], scene.metrics[task]
+    full = scene.side(FULL, states) if states else None
+    pairs = [(full, other) for other in sides.values()] if full is not None else []
+    contrasts = dict(zip(sides, compare(metric, pairs, margin), strict=False))
+    cells, parts = [], []
+    for variant, arm in arms.items():
+        cell = _cell(scene, row, variant, *reasons.get(variant, ("compared", "")))
+        by_cluster: NDArray[np.float64] = np.zeros(0)
+        if full is not None and variant in contrasts:
+            cell |= _numbers(contrasts[variant], row, arm.rows[branch, task], scene.tasks[task]["vacuous"])
+            by_cluster = _by_cluster(scene.tasks[task], metric, full.states, sides[variant].states)
+        cells.append(cell)
+        parts.append(Part(branch, variant.name, task, cell["status"], cell["skill_delta"], by_cluster, scene.refit_ratio))
+    return cells, parts
+
+
+def _sides(
+    scene: _Scene, branch: str, task: str, arms: dict[Variant, Arm]
+) -> tuple[dict[Variant, Side], dict[Variant, tuple[str, str]]]:
+    """The arms that can be compared with the full one; status and reason of those that cannot."""
+    sides: dict[Variant, Side] = {}
+    reasons: dict[Variant, tuple[str, str]] = {}
+    whole, seen = scene.full.why_not(branch, task), scene.full.sight(branch, task)["views"]
+    states = scene.full.states.get((branch, task), {})
+    for variant, arm in arms.items():
+        if reason := whole or arm.why_not(branch, task):
+            reasons[variant] = ("not_answered", reason)
+        elif arm.sight(branch, task)["views"] == seen:
+            reasons[variant] = ("not_shown", "it is not shown what the variant takes away")
+        elif (mine := arm.states.get((branch, task), {})).keys() != states.keys():
+            raise BadInput(f"{arm.folder}: answers other episodes of {task} than the full arm; remove it and run again")
+        elif mine:
+            sides[variant] = scene.side(variant.name, mine)
+    return sides, reasons
+
+
+def _cell(scene: _Scene, row: dict[str, Any], variant: Variant, status: str, reason: str) -> dict[str, Any]:
+    task = scene.tasks[row["task"]]
+    return {
+        "branch": row["branch"],
+        "task": row["task"],
+        "variant": variant.name,
+        "status": status,
+        "reason": reason,
+        "metric": task["metric"],
+        "unit": task["unit"],
+        "direction": task["direction"],
+        "vacuous": task["vacuous"],
+        "evidence": row["evidence"],
+        "full": row["value"],
+        **dict.fromkeys(("value", "coverage", "delta", "ci_low", "ci_high", "p", "p_adjusted", "verdict", "leaning", "mde")),
+        **dict.fromkeys(("n_clusters", "margin", "correction", "skill_full", "skill", "skill_delta")),
+    }
+
+
+def _numbers(contrast: Contrast, full: dict[str, Any], row: dict[str, Any], vacuous: str | None) -> dict[str, Any]:
+    skills = (full["skill"], row["skill"])
+    said = {name: getattr(contrast, name) for name in ("ci_low", "ci_high", "p", "p_adjusted", "mde", "n_clusters", "margin")}
+    return said | {
+        "value": row["value"],
+        "coverage": row["coverage"],
+        "delta": contrast.difference,
+        "verdict": HELPED[contrast.verdict],
+        "leaning": HELPED[contrast.leaning] if contrast.leaning else None,
+        "correction": contrast.correction,
+        "skill_full": skills[0],
+        "skill": skills[1],
+        "skill_delta": None if vacuous or None in skills else skills[0] - skills[1],
+    }
+
+
+def _by_cluster(task: dict[str, Any], metric: Metric, full: State, other: State) -> NDArray[np.float64]:
+    """(G,) what each cluster adds to the difference in skill; NaN where it has no rows or there is no skill."""
+    support = present(metric, full) & present(metric, other)
+    out, floor = np.full(len(support), np.nan), task["floor"]["value"]
+    if support.any() and floor is not None and floor != task["ceiling"]:
+        _, parts = contributions(metric, np.stack([full[support], other[support]]))
+        # Towards the ceiling is up, whichever way the metric points.
+        out[support] = (parts[0] - parts[1]) / (task["ceiling"] - floor)
+    return out

@@ -1,0 +1,107 @@
+"""Means over tasks: of differences in skill alone, which have no unit; metrics of different units are never averaged."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.compare import MARGIN, decide
+from harness.stats import CONFIDENCE, MIN_CLUSTERS, detectable, half_width, sign_flip
+
+HELPED = {"better": "helps", "worse": "hurts", "tied": "tied", "inconclusive": "inconclusive"}
+"""What a verdict on the full arm says of what was taken away."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One task's part of a mean.
+
+    Attributes:
+        branch: Branch id.
+        variant: Name.
+        task: Task id.
+        status: Of its cell.
+        skill_delta: Difference in skill; None where there is none.
+        by_cluster: (G,) what each cluster adds to it, NaN where it has no rows.
+        refit_ratio: See `harness.stats.estimate`.
+    """
+
+    branch: str
+    variant: str
+    task: str
+    status: str
+    skill_delta: float | None
+    by_cluster: NDArray[np.float64]
+    refit_ratio: float = 0.0
+
+
+def means_of(parts: Sequence[Part], variants: Sequence[str]) -> list[dict[str, Any]]:
+    """Branch by branch and variant by variant, the variants of a branch as one family."""
+    found = []
+    for branch in dict.fromkeys(part.branch for part in parts):
+        mine = {name: [p for p in parts if (p.branch, p.variant) == (branch, name)] for name in variants}
+        entries = [_mean(branch, name, of) for name, of in mine.items()]
+        _decide(entries)
+        found += [{k: v for k, v in entry.items() if not k.startswith("_")} for entry in entries]
+    return found
+
+
+def _mean(branch: str, variant: str, parts: list[Part]) -> dict[str, Any]:
+    """The mean over tasks, and what each cluster adds to it, of the clusters that all of these tasks have."""
+    counted = [part for part in parts if part.skill_delta is not None]
+    deltas = [part.skill_delta for part in counted if part.skill_delta is not None]
+    entry: dict[str, Any] = {
+        "branch": branch,
+        "variant": variant,
+        "n_tasks": len(counted),
+        "skill_delta": float(np.mean(deltas)) if deltas else None,
+        "median": float(np.median(deltas)) if deltas else None,
+        **dict.fromkeys(("ci_low", "ci_high", "p", "p_adjusted", "verdict", "leaning", "mde")),
+        "n_clusters": 0,
+        "tasks": [part.task for part in counted],
+        "left_out": {
+            "not_answered": [p.task for p in parts if p.status == "not_answered"],
+            "not_shown": [p.task for p in parts if p.status == "not_shown"],
+            "without_skill": [p.task for p in parts if p.status == "compared" and p.skill_delta is None],
+        },
+    }
+    if counted:
+        table = np.stack([part.by_cluster for part in counted])
+        shared = np.isfinite(table).all(axis=0)
+        entry |= {"n_clusters": int(shared.sum()), "_clusters": table[:, shared].mean(axis=0)}
+        entry["_ratio"] = max(part.refit_ratio for part in counted)
+    return entry
+
+
+def _decide(entries: list[dict[str, Any]]) -> None:
+    """Intervals and verdicts, in place; entries of equally many clusters stand on the same ones and share sign vectors."""
+    for n in {entry["n_clusters"] for entry in entries}:
+        mine = [entry for entry in entries if entry["n_clusters"] == n and entry["n_tasks"]]
+        if not mine or not n:
+            continue
+        values = np.stack([entry["_clusters"] for entry in mine], axis=1)
+        p, adjusted = sign_flip(values) if n >= MIN_CLUSTERS else (None, None)
+        for i, entry in enumerate(mine):
+            value = entry["skill_delta"]
+            if p is None or adjusted is None:
+                entry |= {"verdict": "inconclusive", "leaning": _leaning(value)}
+                continue
+            deviation = float(values[:, i].std(ddof=1)) * np.sqrt(1 + n * entry["_ratio"])
+            error = float(deviation / np.sqrt(n))
+            half = half_width(error, n)
+            verdict = decide(value, half, half_width(error, n, 2 * CONFIDENCE - 1), float(adjusted[i]), MARGIN)
+            entry |= {
+                "ci_low": value - half,
+                "ci_high": value + half,
+                "p": float(p[i]),
+                "p_adjusted": float(adjusted[i]),
+                "verdict": HELPED[verdict],
+                "leaning": _leaning(value) if verdict == "inconclusive" else None,
+                "mde": detectable(error, n),
+            }
+
+
+def _leaning(value: float) -> str | None:
+    return None if value == 0 else "helps" if value > 0 else "hurts"

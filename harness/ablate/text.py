@@ -1,0 +1,160 @@
+"""An ablation as Markdown and on a terminal: the same few tables."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from harness.report.markdown import escape
+from harness.report.model import number
+
+MEAN_COLUMNS = ("variant", "takes away", "mean", "95 % interval", "verdict", "median", "tasks", "not shown", "N/A", "G", "MDE")
+CELL_COLUMNS = ("task", "metric", "full", "variant", "delta", "95 % interval", "verdict", "MDE", "G", "answered")
+MOST_ON_A_TERMINAL = 40  # compared cells; above that their tables stand in the file alone
+LEFT = ("variant", "takes away", "task", "metric", "verdict")
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """One table.
+
+    Attributes:
+        title: Line above it.
+        columns: Names.
+        rows: Cells.
+        notes: Lines below it.
+    """
+
+    title: str
+    columns: tuple[str, ...]
+    rows: list[tuple[str, ...]]
+    notes: tuple[str, ...] = ()
+
+
+def headline(ablation: dict[str, Any]) -> list[str]:
+    """What must be said before any number."""
+    split = ablation["split"]
+    lines = [
+        f"evidence: {ablation['evidence']}; split: {split['kind']}, unit {split['unit']}, {split['folds']} fold(s), "
+        f"hash {split['hash']}; {ablation['power']}",
+        f"every delta is the {ablation['orientation']}; the same samples in every arm, paired by cluster, "
+        f"seeds {ablation['seeds']} averaged within their episode",
+        "verdict: on what was taken away; max-T over the variants of a branch (and task). tied: within the margin",
+        "means are over tasks, of differences in skill, (value - floor) / (ceiling - floor), which has no unit; "
+        "a skill has no lower end, so one task can rule a mean: read the median beside it",
+        "not shown: the task does not show it anyway. N/A: the branch has no answer with what is left; neither is a 0",
+    ]
+    if ablation["evidence"] == "mock":
+        lines.append("the recordings are simulated: these numbers say nothing about real data")
+    return lines
+
+
+def means_sheets(ablation: dict[str, Any]) -> list[Sheet]:
+    """Per branch one line per variant."""
+    takes = {variant["name"]: variant["takes"] for variant in ablation["variants"]}
+    sheets = []
+    for branch in dict.fromkeys(mean["branch"] for mean in ablation["means"]):
+        rows = [_mean(mean, takes[mean["variant"]]) for mean in ablation["means"] if mean["branch"] == branch]
+        sheets.append(Sheet(f"{branch}: differences in skill, mean over tasks", MEAN_COLUMNS, rows))
+    return sheets
+
+
+def cell_sheets(ablation: dict[str, Any]) -> list[Sheet]:
+    """Per branch and variant one line per task, and why the other tasks have none."""
+    sheets = []
+    for branch in dict.fromkeys(cell["branch"] for cell in ablation["cells"]):
+        for variant in ablation["variants"]:
+            cells = [c for c in ablation["cells"] if (c["branch"], c["variant"]) == (branch, variant["name"])]
+            rows = [_cell(cell) for cell in cells if cell["status"] == "compared"]
+            shown = [cell["task"] for cell in cells if cell["status"] == "not_shown"]
+            notes = [f"N/A {cell['task']}: {cell['reason']}" for cell in cells if cell["status"] == "not_answered"]
+            if shown:
+                notes.append(f"not shown in {', '.join(shown)}")
+            title = f"{branch}, {variant['name']}: takes away {variant['takes']}"
+            sheets.append(Sheet(title, CELL_COLUMNS, rows, tuple(notes)))
+    return sheets
+
+
+def _mean(mean: dict[str, Any], takes: str) -> tuple[str, ...]:
+    left = mean["left_out"]
+    return (
+        mean["variant"],
+        takes,
+        _signed(mean["skill_delta"]),
+        _interval(mean),
+        _verdict(mean),
+        _signed(mean["median"]),
+        str(mean["n_tasks"]),
+        str(len(left["not_shown"])),
+        str(len(left["not_answered"])),
+        str(mean["n_clusters"]),
+        number(mean["mde"]),
+    )
+
+
+def _cell(cell: dict[str, Any]) -> tuple[str, ...]:
+    unit = f" [{cell['unit']}]" if cell["unit"] else ""
+    verdict = f"vacuous: {cell['vacuous']}" if cell["vacuous"] else _verdict(cell)
+    return (
+        cell["task"],
+        f"{cell['metric']}{unit} {'up' if cell['direction'] == 'up' else 'down'}",
+        number(cell["full"]),
+        number(cell["value"]),
+        _signed(cell["delta"]),
+        _interval(cell),
+        verdict,
+        number(cell["mde"]),
+        str(cell["n_clusters"]),
+        "-" if cell["coverage"] is None else f"{100 * cell['coverage']:.0f} %",
+    )
+
+
+def _signed(value: float | None) -> str:
+    return "-" if value is None else f"{value + 0.0:+.4g}"
+
+
+def _interval(entry: dict[str, Any]) -> str:
+    if entry["ci_low"] is None:
+        return "-" if entry["verdict"] is None else "not estimable"
+    return f"{_signed(entry['ci_low'])} .. {_signed(entry['ci_high'])}"
+
+
+def _verdict(entry: dict[str, Any]) -> str:
+    return f"{entry['verdict'] or '-'}{f' (leans: {entry["leaning"]})' if entry['leaning'] else ''}"
+
+
+def markdown(ablation: dict[str, Any]) -> str:
+    """Everything."""
+    lines = ["# Ablation", "", *(f"- {escape(line)}" for line in headline(ablation)), ""]
+    for sheet in (*means_sheets(ablation), *cell_sheets(ablation)):
+        lines += [f"## {escape(sheet.title)}", ""]
+        if sheet.rows:
+            lines += ["| " + " | ".join(sheet.columns) + " |", "|" + "---|" * len(sheet.columns)]
+            lines += ["| " + " | ".join(map(escape, row)) + " |" for row in sheet.rows]
+            lines.append("")
+        lines += [f"- {escape(note)}" for note in sheet.notes]
+        lines += [""] if sheet.notes else []
+    return "\n".join(lines)
+
+
+def print_ablation(ablation: dict[str, Any], console: Console) -> None:
+    """The means; the cells too where they are few. Text from data is never read as markup."""
+    for line in headline(ablation):
+        console.print(Text(line, style="bold"), soft_wrap=True)
+    few = sum(cell["status"] == "compared" for cell in ablation["cells"]) <= MOST_ON_A_TERMINAL
+    for sheet in (*means_sheets(ablation), *(cell_sheets(ablation) if few else ())):
+        console.print()
+        console.print(Text(sheet.title, style="bold cyan"))
+        if sheet.rows:
+            table = Table(box=None, pad_edge=False)
+            for name in sheet.columns:
+                table.add_column(name, justify="left" if name in LEFT else "right", no_wrap=name in ("variant", "task"))
+            for row in sheet.rows:
+                table.add_row(*map(Text, row))
+            console.print(table)
+        for note in sheet.notes:
+            console.print(Text(note, style="dim"), soft_wrap=True)
+    if not few:
+        console.print(Text("\nall tasks and variants: ablation.md and ablation.json", style="dim"))
