@@ -4,32 +4,27 @@ from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
-from harness.report.markdown import escape
-from harness.report.model import number
+from harness.report.markdown import escape, render_section
+from harness.report.section import Section, number
+from harness.report.terminal import print_section
 
 MEAN_COLUMNS = ("variant", "takes away", "mean", "95 % interval", "verdict", "median", "tasks", "not shown", "N/A", "G", "MDE")
 CELL_COLUMNS = ("task", "metric", "full", "variant", "delta", "95 % interval", "verdict", "MDE", "G", "answered")
 MOST_ON_A_TERMINAL = 40  # compared cells; above that their tables stand in the file alone
-LEFT = ("variant", "takes away", "task", "metric", "verdict")
 
 
 @dataclass(frozen=True)
 class Sheet:
-    """One table.
+    """One table and what is to be said below it.
 
     Attributes:
-        title: Line above it.
-        columns: Names.
-        rows: Cells.
+        section: The table.
         notes: Lines below it.
     """
 
-    title: str
-    columns: tuple[str, ...]
-    rows: list[tuple[str, ...]]
+    section: Section
     notes: tuple[str, ...] = ()
 
 
@@ -57,7 +52,7 @@ def means_sheets(ablation: dict[str, Any]) -> list[Sheet]:
     sheets = []
     for branch in dict.fromkeys(mean["branch"] for mean in ablation["means"]):
         rows = [_mean(mean, takes[mean["variant"]]) for mean in ablation["means"] if mean["branch"] == branch]
-        sheets.append(Sheet(f"{branch}: differences in skill, mean over tasks", MEAN_COLUMNS, rows))
+        sheets.append(Sheet(Section(f"{branch}: differences in skill, mean over tasks", MEAN_COLUMNS, rows)))
     return sheets
 
 
@@ -73,7 +68,7 @@ def cell_sheets(ablation: dict[str, Any]) -> list[Sheet]:
             if shown:
                 notes.append(f"not shown in {', '.join(shown)}")
             title = f"{branch}, {variant['name']}: takes away {variant['takes']}"
-            sheets.append(Sheet(title, CELL_COLUMNS, rows, tuple(notes)))
+            sheets.append(Sheet(Section(title, CELL_COLUMNS, rows), tuple(notes)))
     return sheets
 
 
@@ -129,11 +124,9 @@ def markdown(ablation: dict[str, Any]) -> str:
     """Everything."""
     lines = ["# Ablation", "", *(f"- {escape(line)}" for line in headline(ablation)), ""]
     for sheet in (*means_sheets(ablation), *cell_sheets(ablation)):
-        lines += [f"## {escape(sheet.title)}", ""]
-        if sheet.rows:
-            lines += ["| " + " | ".join(sheet.columns) + " |", "|" + "---|" * len(sheet.columns)]
-            lines += ["| " + " | ".join(map(escape, row)) + " |" for row in sheet.rows]
-            lines.append("")
+        lines += [f"## {escape(sheet.section.title)}", ""]
+        if sheet.section.rows:
+            lines += [*render_section(sheet.section), ""]
         lines += [f"- {escape(note)}" for note in sheet.notes]
         lines += [""] if sheet.notes else []
     return "\n".join(lines)
@@ -146,14 +139,9 @@ def print_ablation(ablation: dict[str, Any], console: Console) -> None:
     few = sum(cell["status"] == "compared" for cell in ablation["cells"]) <= MOST_ON_A_TERMINAL
     for sheet in (*means_sheets(ablation), *(cell_sheets(ablation) if few else ())):
         console.print()
-        console.print(Text(sheet.title, style="bold cyan"))
-        if sheet.rows:
-            table = Table(box=None, pad_edge=False)
-            for name in sheet.columns:
-                table.add_column(name, justify="left" if name in LEFT else "right", no_wrap=name in ("variant", "task"))
-            for row in sheet.rows:
-                table.add_row(*map(Text, row))
-            console.print(table)
+        console.print(Text(sheet.section.title, style="bold cyan"))
+        if sheet.section.rows:
+            print_section(sheet.section, console)
         for note in sheet.notes:
             console.print(Text(note, style="dim"), soft_wrap=True)
     if not few:
