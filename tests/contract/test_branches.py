@@ -13,11 +13,13 @@ from harness.episode import Episode, Modality, Track
 from harness.pipeline.fit import FitJob, artifact_folder
 from harness.pipeline.plan import Plan
 from harness.pipeline.predict import Actor
+from harness.request import TABLE_HEADS
 from harness.tasks.base import Task
 from harness.window import Samples
 from tune.trial import HEAD, _losses
 
-pytestmark = pytest.mark.parametrize("name", branch_names())
+# What answers nothing but tables is put through the same suite in `table/`.
+pytestmark = pytest.mark.parametrize("name", [name for name in branch_names() if name not in TABLE_HEADS])
 
 
 @pytest.fixture
@@ -65,6 +67,11 @@ def same(one: list[Predictions], other: list[Predictions]) -> None:
 def test_the_card_says_who_it_is(name: str, plan: Plan) -> None:
     card = plan.make_branch(name).card
     assert card.name == name and card.title and card.family
+
+
+def test_it_answers_something_here(name: str, plan: Plan, actor: Actor) -> None:
+    """Or nothing below could fail."""
+    assert answered(plan, actor, plan.make_branch(name))
 
 
 def test_every_sample_gets_a_row_of_the_right_kind(

@@ -1,0 +1,51 @@
+"""A small table and the stages of a run on it: what stands in for the recordings of the suite above."""
+
+import csv
+
+import numpy as np
+import pytest
+
+from harness.config import load_config
+from harness.dataset import open_dataset
+from harness.pipeline.ingest import ingest_episode
+from harness.pipeline.plan import Plan
+from harness.pipeline.predict import Actor
+from harness.run import with_widths
+from harness.splits import make_split
+
+FEATURES = ("sharpness", "noise", "contrast", "blur", "motion", "light")
+
+
+@pytest.fixture(scope="session")
+def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
+    """An ingested run: three groups train, one validates, one tests. A few cells are empty."""
+    home = tmp_path_factory.mktemp("table")
+    rng = np.random.default_rng(0)
+    with (home / "scores.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["source", *FEATURES, "mos"])
+        for group in "abcde":
+            x = rng.normal(size=(40, 6))
+            mos = 3 + x @ [0.5, -0.4, 0.2, 0.1, 0, 0.3] + 0.1 * rng.normal(size=40)
+            for i, row in enumerate(x.round(4).tolist()):
+                writer.writerow(
+                    [group, *("" if i % 9 == 0 and k == i % 6 else cell for k, cell in enumerate(row)), mos[i].round(3)]
+                )
+    words = ["table.group=source", "table.target=mos", "split.train=[a,b,c]", "split.validation=[d]", "split.test=[e]"]
+    words += ["windows.length=1", "windows.stride=1", "branch.mlp.epochs=2"]
+    config, passed = load_config(None, words)
+    dataset = open_dataset(str(home / "scores.csv"), config, passed)
+    refs, faults = dataset.list_episodes()
+    assert not faults
+    spec = config.windows.spec()
+    split = make_split(refs, config.split, spec)
+    made = Plan(dataset, home / "run", str(home / "store"), config, spec, split, ("quality_score",), ("ridge",), ("oracle",))
+    for ref in refs:
+        assert getattr(ingest_episode(made, ref), "reason", None) is None
+    return with_widths(made)
+
+
+@pytest.fixture(scope="session")
+def actor(plan: Plan) -> Actor:
+    """A prediction actor without Ray."""
+    return Actor(plan)
