@@ -114,7 +114,7 @@ class Track:
             raise TypeError(f"track {self.name} is untimed")
         if self.valid is None:
             return np.ones(len(self.times), bool)
-        return np.asarray(self.valid.reshape(len(self.valid), -1).all(axis=1), bool)
+        return np.asarray(self.valid.all(axis=tuple(range(1, self.valid.ndim))), bool)
 
     @property
     def rate(self) -> float | None:

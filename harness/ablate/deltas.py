@@ -22,6 +22,8 @@ from harness.stats import cluster_states, contributions, present
 
 SCHEMA = "espalier.ablation/1"
 FULL = "full"
+SAME = ("code", "data_hash", "split_hash", "windows", "tasks", "seeds")
+"""What all arms must have alike, by its name in the manifest."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,8 @@ def build(out: Path, variants: dict[Variant, Path]) -> dict[str, Any]:
     """
     scene = _scene(Arm(FULL, out))
     arms = {variant: Arm(variant.name, folder) for variant, folder in variants.items()}
+    for arm in arms.values():
+        _check_same(scene.full, arm)
     cells: list[dict[str, Any]] = []
     parts: list[Part] = []
     for branch, task in scene.full.rows:
@@ -90,6 +94,12 @@ def build(out: Path, variants: dict[Variant, Path]) -> dict[str, Any]:
         "cells": cells,
         "means": means_of(parts, [v.name for v in variants]),
     }
+
+
+def _check_same(full: Arm, arm: Arm) -> None:
+    for name in SAME:
+        if full.manifest[name] != arm.manifest[name]:
+            raise BadInput(f"{arm.folder}: a run with another {name} than the full arm {full.folder}; give another --out")
 
 
 def _scene(full: Arm) -> _Scene:

@@ -16,6 +16,7 @@ from harness.pipeline.fit import FitJob, fit_branch
 from harness.pipeline.ingest import Quarantined, ingest_episode
 from harness.pipeline.plan import Plan
 from harness.pipeline.predict import Actor, blocks_of
+from harness.pipeline.sights import with_sights
 from harness.request import Prepared, Request, prepare
 from harness.run import _begin, with_widths, write_bundle
 from harness.score import score_run
@@ -90,7 +91,7 @@ def ingested(ready: Prepared) -> tuple[Plan, list[Quarantined]]:
     """Begin a run and ingest, in this process."""
     _begin(ready)
     results = [ingest_episode(ready.plan, ref) for ref in ready.refs]
-    return with_widths(ready.plan), [r for r in results if isinstance(r, Quarantined)]
+    return with_sights(with_widths(ready.plan)), [r for r in results if isinstance(r, Quarantined)]
 
 
 def jobs_of(plan: Plan) -> list[FitJob]:

@@ -1,0 +1,6 @@
+"""Recordings and helpers of the pipeline's tests serve here too."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "pipeline"))
