@@ -1,6 +1,7 @@
 """`espalier score`: from bundles, split and targets on disk to the leaderboard. A run ends with exactly this."""
 
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from harness.dataset import Dataset
 from harness.errors import BadInput
 from harness.evaluate import FLOOR, Cell, Evaluation, evaluate
 from harness.held import Held
+from harness.imports.own_rows import bind_loose, is_loose
 from harness.leaderboard import build, evidence_grade
 from harness.ledger import accesses, record
 from harness.manifest import write_json
@@ -124,7 +126,30 @@ def score_paths(paths: Sequence[Path], targets: Path | None, out: Path) -> dict[
     Raises:
         BadInput: No run to score against, or no bundle.
     """
-    return score_run(run_of(paths, targets), out, bundles_below(paths))
+    run = run_of(paths, targets)
+    if targets is None:
+        _refuse_other_rows(run, paths)
+    loose = [path for path in paths if is_loose(path)]
+    if not loose:
+        return score_run(run, out, bundles_below(paths))
+    held = held_of(run, read_manifest(run))
+    shutil.rmtree(out / "imported", ignore_errors=True)  # of an earlier score into the same folder
+    bound = [bundle for path in loose for bundle in bind_loose(path, held, out / "imported")]
+    rest = [path for path in paths if path not in loose]
+    return score_run(run, out, [*(bundles_below(rest) if rest else ()), *bound])
+
+
+def _refuse_other_rows(run: Path, paths: Sequence[Path]) -> None:
+    """Imports that brought their targets stand in one table only where these are the same, which their splits' hashes say."""
+    said = read_manifest(run)
+    for path in (p for p in paths if p != run and (p / "split.json").is_file()):
+        other = read_manifest(path)
+        if "imported" in said and "imported" in other and other["split_hash"] != said["split_hash"]:
+            these, those = said["imported"]["rows"], other["imported"]["rows"]
+            raise BadInput(
+                f"{path} ({those} rows) does not carry the targets of {run} ({these} rows): score them apart, or import its rows "
+                f"with --targets {run}"
+            )
 
 
 def run_of(paths: Sequence[Path], targets: Path | None = None) -> Path:

@@ -22,4 +22,5 @@ def import_predictions(request: ImportRequest) -> list[str]:
         lines.append(done["note"])
     for figures in done["published"].values():
         lines += [f"published definition of {name}: {value!r}" for name, value in figures.items()]
-    return [*lines, f"written to {request.out}; `espalier score {request.out} --out DIR` scores it"]
+    against = "" if request.format == "xperience-json" and not request.targets else f" --targets {request.targets or 'RUN'}"
+    return [*lines, f"written to {request.out}; `espalier score {request.out}{against} --out DIR` scores it"]

@@ -1,0 +1,168 @@
+"""The folder of published answers, episode by episode: targets, answers, the copied action, and their manifests."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+from harness.answers import Predictions, Status
+from harness.bundle import Bundle
+from harness.errors import BadInput
+from harness.imports.first_pass import FirstPass
+from harness.imports.folder import ImportedRun, bundle_folder, imported_split
+from harness.imports.problems import Problems
+from harness.imports.published import PublishedFigures
+from harness.imports.qa_arrays import answers_of, samples_of, targets_of
+from harness.imports.qa_row import FIELDS, Answer, QaRow
+from harness.imports.request import ImportRequest
+from harness.record import EpisodeRecord, file_stem
+from harness.reference import PRIVILEGED, copy_current
+from harness.splits import Split
+from harness.tables import predictions_table, targets_table, write_atomically
+from harness.tasks import get_task
+from harness.tasks.qa import QaTask
+from harness.window import Samples, WindowSpec
+
+CONFLICT = Answer(Status.SCHEMA_ERROR.value)
+_MODULUS = 2**128
+
+
+@dataclass
+class Carried:
+    """What the rows of a file carry.
+
+    Attributes:
+        fields: Fields that any row has the truth of.
+        texts: True where any row has the text of its answer.
+        length: Frames of the first window; the rows do not have to agree.
+    """
+
+    fields: set[str] = field(default_factory=set)
+    texts: bool = False
+    length: int = 0
+
+    def add(self, row: QaRow) -> None:
+        """Take a row in."""
+        self.fields |= set(row.truth)
+        self.texts |= row.raw is not None
+        self.length = self.length or (row.window[1] - row.window[0] + 1 if row.window else 0)
+
+
+def truth_of(row: QaRow) -> list[Any]:
+    """What a row says is so, whatever it answers."""
+    return [row.id, row.episode, row.window, row.truth, row.seen]
+
+
+class QaMaker:
+    """The second pass: files of one episode after the other, then the manifests.
+
+    Args:
+        folder: To fill.
+        request: What was asked for.
+        read: What the first pass found.
+        carried: What the rows carry.
+    """
+
+    def __init__(self, folder: Path, request: ImportRequest, read: FirstPass, carried: Carried) -> None:
+        self.folder, self.request, self.read = folder, request, read
+        names = [name for name in FIELDS if name in carried.fields]
+        self.tasks = [self._task(f"qa_{name}") for name in (*names, *(["json"] if carried.texts else []))]
+        self.spec = WindowSpec(length=carried.length or WindowSpec.length)
+        self.published = PublishedFigures()
+        self.episodes: list[str] = []
+        self.digest = 0
+        self.rows = 0
+        self.seen: set[str] = set()
+        self.unseen: set[str] = set()
+        self.copies = any(task.copies for task in self.tasks)
+
+    @staticmethod
+    def _task(task_id: str) -> QaTask:
+        task = get_task(task_id)
+        assert isinstance(task, QaTask)
+        return task
+
+    def add(self, episode: str, found: list[tuple[int, QaRow]]) -> None:
+        """Write targets and answers of one episode."""
+        kept = [(index, row) for index, row in found if index not in self.read.contradicted]
+        if not kept:
+            return
+        kept.sort(key=lambda item: (item[1].window or (0, 0), item[1].id))
+        rows = [row for _, row in kept]
+        for index, row in kept:
+            self._count(row)
+            if index in self.read.conflicting:
+                row.answers.update(dict.fromkeys(row.answers, CONFLICT))
+        samples = samples_of(episode, rows, self.spec)
+        targets = {task.id: targets_of(task, rows) for task in self.tasks}
+        record = EpisodeRecord(
+            episode, "", max(row.window[1] + 1 if row.window else 0 for row in rows), {}, {}, {}, {},
+            [task.id for task in self.tasks],
+        )  # fmt: skip
+        write_atomically(
+            [targets_table(task.id, samples, targets[task.id]) for task in self.tasks],
+            self.folder / "targets" / f"{file_stem(episode)}.parquet",
+            record.to_metadata(),
+        )
+        self._part(self.request.name, episode, samples, {task.id: answers_of(task, rows) for task in self.tasks})
+        if self.copies:
+            copied = {t.id: copy_current(t, targets[t.id], targets[t.copies]) for t in self.tasks if t.copies}
+            self._part("copy", episode, samples, copied)
+        self.episodes.append(episode)
+        self.rows += len(rows)
+
+    def _part(self, name: str, episode: str, samples: Samples, answers: dict[str, Predictions]) -> None:
+        tables = [predictions_table(task, samples, rows, 0, 0, 0) for task, rows in answers.items()]
+        write_atomically(tables, bundle_folder(self.folder, name) / f"part-{file_stem(episode)}-0000000.parquet")
+
+    def _count(self, row: QaRow) -> None:
+        self.digest = (
+            self.digest + int.from_bytes(blake2b(json.dumps(truth_of(row)).encode(), digest_size=16).digest())
+        ) % _MODULUS
+        self.published.add_action(row.truth["action"], row.predicted, row.seen)
+        if len(self.tasks) > 1:
+            self.published.add_fields(row.truth, row.parsed)
+        if row.raw is not None:
+            self.published.add_text(row.raw)
+        if row.seen is not None:
+            (self.seen if row.seen else self.unseen).add(row.truth["action"])
+
+    def finish(self, options: list[str] | None, problems: Problems, files: Sequence[Path]) -> dict[str, Any]:
+        """Write the manifests.
+
+        Raises:
+            BadInput: No row is left, or a label is said to be seen and not seen in train.
+        """
+        if not self.episodes:
+            raise BadInput(f"{files[0]}: no row is left ({problems.summary()})")
+        both = sorted(self.seen & self.unseen)
+        if both:
+            raise BadInput(f"{files[0]}: rows say of {both[0]!r} both that train has it and that it has not; correct the file")
+        seen = {"qa_action": sorted(self.seen)} if self.seen or self.unseen else {}
+        split = imported_split(self.episodes, f"{self.digest:032x}", self.spec)
+        run = ImportedRun([file.name for file in files], [task.id for task in self.tasks], seen, problems.note(), self.rows)
+        run.write(self.folder, split, self.spec)
+        published = self.published.by_task(options)
+        self._bundles(split, published, problems.note())
+        return {
+            "name": self.request.name, "rows": self.rows, "episodes": len(self.episodes), "tasks": run.tasks,
+            "note": run.notes, "published": published, "unseen_rows": self.published.strata[False][1],
+        }  # fmt: skip
+
+    def _bundles(self, split: Split, published: dict[str, dict[str, float]], note: str) -> None:
+        routes = {task.id: "native" for task in self.tasks}
+        details: dict[str, Any] = {"published": published}
+        if note:
+            details["notes"] = dict.fromkeys(routes, note)
+        Bundle(
+            bundle_folder(self.folder, self.request.name), self.request.name, "imported", 0, 0, split.hash, routes, None,
+            card={"title": "predictions made elsewhere"}, details=details, imported=True,
+        ).save()  # fmt: skip
+        if self.copies:
+            copied = {task.id: "native" for task in self.tasks if task.copies}
+            Bundle(
+                bundle_folder(self.folder, "copy"), "copy", "reference", 0, 0, split.hash, copied, None, privileged=True,
+                card={"title": PRIVILEGED["copy"]}, imported=True,
+            ).save()  # fmt: skip

@@ -1,0 +1,205 @@
+"""Rows of our own schema from elsewhere: scored as they are, counted where they fail, refused where they are of other data."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from commands import call
+from qa_rows import imported, write_lines
+from small_run import TASKS, make_run, right_rows
+
+from harness.tables import PREDICTION_SCHEMA
+
+
+@pytest.fixture(autouse=True)
+def own_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("ESPALIER_HOME", str(tmp_path / "home"))
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_run(tmp_path_factory.mktemp("small") / "run")
+
+
+def bound(run: Path, tmp_path: Path, rows: list[Any], *words: Any) -> dict[str, dict[str, Any]]:
+    """Task -> leaderboard row of an import that must go well."""
+    done = imported(write_lines(tmp_path / "rows.jsonl", rows), tmp_path / "made", "--targets", run, *words, kind="jsonl")
+    assert done.code == 0, done.err
+    found = call("score", tmp_path / "made", "--targets", run, "--out", tmp_path / "scores")
+    assert found.code == 0, found.err
+    return {row["task"]: row for row in json.loads((tmp_path / "scores" / "leaderboard.json").read_text())["rows"]}
+
+
+def refused(run: Path | None, tmp_path: Path, rows: list[Any], *words: str, kind: str = "jsonl") -> None:
+    """One line with these words, exit code 2, and no folder."""
+    target = () if run is None else ("--targets", run)
+    done = imported(write_lines(tmp_path / "rows.jsonl", rows), tmp_path / "made", *target, kind=kind)
+    assert (done.code, done.out) == (2, "") and done.err.count("\n") == 1, done
+    assert all(word in done.err for word in words), done.err
+    assert not (tmp_path / "made").exists() and not list(tmp_path.glob(".made*"))
+
+
+def changed(index: int, **changes: Any) -> list[dict[str, Any]]:
+    rows = right_rows()
+    rows[index] |= changes
+    return rows
+
+
+def index_of(task: str, rank: int = 0) -> int:
+    return [i for i, row in enumerate(right_rows()) if row["task"] == task][rank]
+
+
+def test_the_truth_is_at_the_ceiling_from_every_format_and_bound_at_either_end(run: Path, tmp_path: Path) -> None:
+    now = bound(run, tmp_path / "now", right_rows())
+    assert set(now) == set(TASKS)
+    ceilings = {"imu_to_hand_pose": 0.0}
+    for task, row in now.items():
+        assert row["value"] == pytest.approx(ceilings.get(task, 1.0), abs=1e-6) and row["coverage"] == 1.0, task
+        assert row["evidence"] == "smoke" and row["unranked"] == "imported" and row["gates"]
+    columns = ("task", "sample", "episode", "label", "labels", "values", "query", "key")
+    table = pa.Table.from_pylist([{name: row.get(name) for name in columns} for row in right_rows()])
+    pq.write_table(table, tmp_path / "rows.parquet")
+    assert imported(tmp_path / "rows.parquet", tmp_path / "later", kind="parquet").code == 0
+    assert imported(tmp_path / "now" / "rows.jsonl", tmp_path / "lines", kind="jsonl").code == 0
+    for name in ("later", "lines"):
+        assert "--targets" in call("score", tmp_path / name, "--out", tmp_path / "s").err
+        for _ in range(2):  # into the same folder again
+            done = call("score", tmp_path / name, "--targets", run, "--out", tmp_path / f"scores {name}")
+            assert done.code == 0, done.err
+        board = json.loads((tmp_path / f"scores {name}" / "leaderboard.json").read_text())
+        assert {r["task"]: (r["branch"], r["value"], r["ci_low"]) for r in board["rows"]} == {
+            task: (name, row["value"], row["ci_low"]) for task, row in now.items()
+        }
+
+
+FAILING = [
+    ("timeline_action", {"label": 7}, "schema_error"),
+    ("timeline_action", {"label": None}, "schema_error"),
+    ("timeline_action", {"label": ""}, "schema_error"),
+    ("timeline_action", {"label": "x" * 10_000_000}, "schema_error"),
+    ("timeline_action", {"label": "pour", "status": "timeout"}, "timeout"),
+    ("timeline_action", {"label": None, "status": "parse_error", "raw": "<b>\x00\x1b[31m" + "y" * 10_000_000}, "parse_error"),
+    ("object_relevance", {"labels": "cup"}, "schema_error"),
+    ("object_relevance", {"labels": ["cup", 3]}, "schema_error"),
+    ("imu_to_hand_pose", {"values": [0.0, float("nan"), 1.0]}, "decode_error"),
+    ("imu_to_hand_pose", {"values": [0.0, float("inf"), 1.0]}, "decode_error"),
+    ("imu_to_hand_pose", {"values": [0.0, 1e300, 1.0]}, "decode_error"),
+    ("imu_to_hand_pose", {"values": [0.0, None, 1.0]}, "decode_error"),
+    ("imu_to_hand_pose", {"values": [0.0] * 500}, "schema_error"),
+    ("imu_to_hand_pose", {"values": [0.0]}, "schema_error"),
+    ("imu_to_hand_pose", {"values": []}, "schema_error"),
+    ("imu_to_hand_pose", {"values": [[0.0, 1.0, 2.0]]}, "schema_error"),
+    ("imu_to_hand_pose", {"values": ["0", "1", "2"]}, "schema_error"),
+    ("imu_to_hand_pose", {"values": {"0": 1}}, "schema_error"),
+    ("cross_modal_retrieval", {"query": [1.0, 0.0]}, "schema_error"),
+    ("cross_modal_retrieval", {"key": None}, "schema_error"),
+    ("cross_modal_retrieval", {"key": [float("nan")] * 5}, "decode_error"),
+]
+
+
+@pytest.mark.parametrize(("task", "change", "status"), FAILING, ids=[f"{t} {str(c)[:40]}" for t, c, _ in FAILING])
+def test_a_bad_answer_fails_alone_and_is_counted(task: str, change: Any, status: str, run: Path, tmp_path: Path) -> None:
+    found = bound(run, tmp_path, changed(index_of(task, 1), **change))
+    for name, row in found.items():
+        assert row["failures"] == ({status: 1} if name == task else {}), name
+        assert row["coverage"] == pytest.approx(1 - (name == task) / row["n_samples"])
+    assert found[task]["value"] != found[task]["complete_case"] or task == "imu_to_hand_pose"
+
+
+def test_a_word_that_no_target_has_is_wrong_and_no_failure(run: Path, tmp_path: Path) -> None:
+    row = bound(run, tmp_path, changed(index_of("timeline_action"), label="juggle <script>"))["timeline_action"]
+    assert row["failures"] == {} and row["coverage"] == 1.0 and row["value"] < 1
+
+
+def test_the_text_of_a_failed_row_is_kept(run: Path, tmp_path: Path) -> None:
+    raw = "no JSON at all \x07 <img src=x> \ud800"
+    bound(run, tmp_path, changed(0, label=None, status="parse_error", raw=raw))
+    parts = [pq.read_table(path) for path in (tmp_path / "made").rglob("part-a-*.parquet")]
+    kept = [text for part in parts for text in part.column("raw").to_pylist() if text]
+    assert kept == [raw.encode("utf-8", "backslashreplace").decode()]
+
+
+REFUSED = [
+    ({"sample": "z#w0", "episode": "z"}, ("z#w0", "another data set")),
+    ({"sample": "a#w3"}, ("a#w3", "no such sample")),
+    ({"episode": "b"}, ("no such sample",)),
+    ({"sample": "t#w0", "episode": "t"}, ("t#w0", "not tested")),
+    ({"task": "timeline_acton"}, ("timeline_acton", "timeline_action")),
+    ({"task": "hand_trajectory_forecast"}, ("does not pose",)),
+    ({"task": 3}, ("task",)),
+    ({"sample": None}, ("sample",)),
+    ({"sample": "free text", "episode": None}, ("episode",)),
+    ({"fold": 2}, ("fold 2",)),
+    ({"fold": "x"}, ("fold",)),
+    ({"seed": -1}, ("seed",)),
+    ({"draw": 1}, ("draw",)),
+    ({"status": "fine"}, ("fine", "parse_error")),
+    ({"status": "missing"}, ("missing", "parse_error")),
+    ({"seen_until": "noon"}, ("seen_until", "noon")),
+    ({"probabilities": [0.5, 0.5]}, ("classes",)),
+]
+
+
+@pytest.mark.parametrize(("change", "said"), REFUSED, ids=[str(c) for c, _ in REFUSED])
+def test_what_belongs_to_nobody_is_one_line(change: Any, said: tuple[str, ...], run: Path, tmp_path: Path) -> None:
+    refused(run, tmp_path, changed(0, **change), *said)
+
+
+def test_missing_duplicate_and_conflicting_ids(run: Path, tmp_path: Path) -> None:
+    rows = right_rows()
+    refused(run, tmp_path, rows[1:], "1 of 14 samples of timeline_action have no row", "--allow-partial")
+    refused(run, tmp_path, [*rows, rows[0]], "rows.jsonl:60", "a#w0", "again")
+    refused(run, tmp_path, [*rows, rows[0] | {"label": "other"}], "rows.jsonl:60", "another answer")
+    refused(run, tmp_path, [*rows[:-1], json.dumps(rows[-1])[:-9]], "rows.jsonl:59", "not JSON")
+    partial = [*rows[2:], rows[2], rows[3] | {"label": "other"}, '{"task": ', changed(0, sample="z#w0", episode="z")[0]]
+    found = bound(run, tmp_path, partial, "--allow-partial")["timeline_action"]
+    assert found["failures"] == {"missing": 2, "schema_error": 1}
+    [note] = found["detail"]["notes"]
+    for said in (
+        "1 duplicate",
+        "1 conflicting",
+        "1 damaged",
+        "1 row(s) of samples that the run does not test",
+        "2 sample(s) without",
+    ):
+        assert said in note, note
+
+
+def test_classes_of_probabilities_come_in_a_file_beside(run: Path, tmp_path: Path) -> None:
+    rows = [row | ({"probabilities": [0.75, 0.25]} if row["task"] == "timeline_action" else {}) for row in right_rows()]
+    rows[0]["probabilities"] = [0.2]
+    about = tmp_path / "about.json"
+    about.write_text(json.dumps({"classes": {"timeline_action": ["pour", "stir"]}, "inputs": {"timeline_action": ["imu"]}}))
+    row = bound(run, tmp_path, rows, about)["timeline_action"]
+    assert row["probabilities"]["log_loss"] > 0 and row["value"] == 1.0
+    assert "1 row(s) with another number of probabilities" in row["detail"]["notes"][0]
+    about.write_text('{"classes": [3]}')
+    done = imported(tmp_path / "rows.jsonl", tmp_path / "again", about, "--targets", run, kind="jsonl")
+    assert done.code == 2 and "about.json" in done.err and done.err.count("\n") == 1
+
+
+def test_files_that_are_none(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "rows.parquet").write_bytes(b"PAR1 no")
+    (tmp_path / "empty.jsonl").write_text("\n")
+    for file, kind, said in (
+        (tmp_path / "rows.parquet", "parquet", "Parquet"),
+        (tmp_path / "empty.jsonl", "jsonl", "no rows"),
+        (tmp_path / "empty.jsonl", "parquet", ".parquet"),
+        (tmp_path / "absent.jsonl", "jsonl", "no such file"),
+        (tmp_path / "empty.jsonl", "xperience-jsn", "xperience-json"),
+    ):
+        done = imported(file, tmp_path / "made", "--targets", run, kind=kind)
+        assert done.code == 2 and said in done.err and done.err.count("\n") == 1, done
+    assert list(PREDICTION_SCHEMA.names)[:2] == ["task", "sample"]
+    write_lines(tmp_path / "rows.jsonl", right_rows())
+    for words, said in (
+        (("--name", "oracle"), "oracle"),
+        (("--name", "a b"), "a b"),
+        (("--targets", tmp_path / "nowhere"), "not a run folder"),
+    ):
+        done = imported(tmp_path / "rows.jsonl", tmp_path / "made", *words, kind="jsonl")
+        assert done.code == 2 and said in done.err and done.err.count("\n") == 1, done
+    assert "not empty" in imported(tmp_path / "rows.jsonl", tmp_path, "--name", "x", kind="jsonl").err
