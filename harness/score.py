@@ -141,9 +141,8 @@ def score_paths(paths: Sequence[Path], targets: Path | None, out: Path) -> dict[
 
 def _refuse_other_rows(run: Path, paths: Sequence[Path]) -> None:
     """Imports that brought their targets stand in one table only where these are the same, which their splits' hashes say."""
-    said = read_manifest(run)
     for path in (p for p in paths if p != run and (p / "split.json").is_file()):
-        other = read_manifest(path)
+        said, other = read_manifest(run), read_manifest(path)
         if "imported" in said and "imported" in other and other["split_hash"] != said["split_hash"]:
             these, those = said["imported"]["rows"], other["imported"]["rows"]
             raise BadInput(
