@@ -11,6 +11,7 @@ from uuid import uuid4
 
 from harness.card import Card
 from harness.errors import BadInput
+from harness.held import Held
 from harness.manifest import environment, now, write_json
 from harness.pipeline.plan import as_json
 from harness.splits import Fold, Split
@@ -43,6 +44,17 @@ def appearing(out: Path) -> Iterator[Path]:
 def bundle_folder(run: Path, name: str, fold: int = 0, seed: int = 0) -> Path:
     """Where a bundle stands in a run folder."""
     return run / "bundles" / name.replace(":", "_").replace("@", "_at_") / f"fold={fold}" / f"seed={seed}"
+
+
+def held_at(run: Path) -> Held:
+    """The targets of a run folder.
+
+    Raises:
+        BadInput: It is none.
+    """
+    from harness.score import held_of, read_manifest  # noqa: PLC0415  which takes what this package writes
+
+    return held_of(run, read_manifest(run))
 
 
 def session_of(episode: str) -> str | None:

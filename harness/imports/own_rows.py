@@ -19,7 +19,7 @@ from harness.errors import BadInput
 from harness.held import Held
 from harness.imports.bind import About, Binder
 from harness.imports.first_pass import Entry, FirstPass
-from harness.imports.folder import appearing
+from harness.imports.folder import appearing, held_at
 from harness.imports.own_row import read_row
 from harness.imports.problems import Problems
 from harness.imports.request import ImportRequest
@@ -43,7 +43,7 @@ def import_rows(request: ImportRequest) -> dict[str, Any]:
         BadInput: No rows, rows that cannot be used, ids twice, missing or of other data.
     """
     problems, about, files = Problems(request.allow_partial), _about(request.files), _row_files(request)
-    held = None if request.targets is None else _held(request.targets)
+    held = None if request.targets is None else held_at(request.targets)
     with appearing(request.out) as folder:
         (folder / "spill").mkdir()
         spill, read = Spill(folder / "spill"), FirstPass()
@@ -101,12 +101,6 @@ def _bind(binder: Binder, episodes: Iterator[tuple[str, list[dict[str, Any]]]], 
     tasks = sorted({task for bundle in bundles for task in bundle.routes})
     note = binder.problems.note()
     return {"rows": binder.rows, "episodes": len(binder.episodes), "tasks": tasks, "note": note, "bundles": bundles}
-
-
-def _held(run: Path) -> Held:
-    from harness.score import held_of, read_manifest  # noqa: PLC0415  it scores, and this is what it scores
-
-    return held_of(run, read_manifest(run))
 
 
 def _row_files(request: ImportRequest) -> list[Path]:

@@ -13,13 +13,28 @@ import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from math import fsum
-from typing import Any
+from typing import Any, Protocol
 
 from harness.imports.answer_text import has_all_keys, read_answer
 
 FIELDS = ("subtask", "transition", "next_action", "contact")
 UNKNOWN = "unknown"
 _LONGEST_KEY = 256  # characters of a label that is kept as it is; text as long as that stands as its hash
+
+
+class Row(Protocol):
+    """What the figures need of a row, see `harness.imports.qa_row.QaRow`."""
+
+    @property
+    def truth(self) -> dict[str, Any]: ...
+    @property
+    def predicted(self) -> Any: ...
+    @property
+    def seen(self) -> bool | None: ...
+    @property
+    def parsed(self) -> Any: ...
+    @property
+    def raw(self) -> str | None: ...
 
 
 class PublishedFigures:
@@ -35,6 +50,13 @@ class PublishedFigures:
         self.fields = {field: [0, 0] for field in FIELDS}
         self.objects = [0, 0, 0]
         self.with_objects = 0
+
+    def add(self, row: Row) -> None:
+        """One row, with all that it carries."""
+        self.add_action(row.truth["action"], row.predicted, row.seen)
+        self.add_fields(row.truth, row.parsed)
+        if row.raw is not None:
+            self.add_text(row.raw)
 
     def add_action(self, true: str, predicted: Any, seen: bool | None) -> None:
         """One row's label, as the published label match gave it."""

@@ -55,6 +55,14 @@ def truth_of(row: QaRow) -> list[Any]:
     return [row.id, row.episode, row.window, row.truth, row.seen]
 
 
+def usable(found: list[tuple[int, QaRow]], read: FirstPass) -> list[QaRow]:
+    """Rows whose truth is known; those that answer twice and otherwise fail."""
+    for index, row in found:
+        if index in read.conflicting:
+            row.answers.update(dict.fromkeys(row.answers, CONFLICT))
+    return [row for index, row in found if index not in read.contradicted]
+
+
 class QaMaker:
     """The second pass: files of one episode after the other, then the manifests.
 
@@ -86,15 +94,12 @@ class QaMaker:
 
     def add(self, episode: str, found: list[tuple[int, QaRow]]) -> None:
         """Write targets and answers of one episode."""
-        kept = [(index, row) for index, row in found if index not in self.read.contradicted]
-        if not kept:
+        rows = usable(found, self.read)
+        if not rows:
             return
-        kept.sort(key=lambda item: (item[1].window or (0, 0), item[1].id))
-        rows = [row for _, row in kept]
-        for index, row in kept:
+        rows.sort(key=lambda row: (row.window or (0, 0), row.id))
+        for row in rows:
             self._count(row)
-            if index in self.read.conflicting:
-                row.answers.update(dict.fromkeys(row.answers, CONFLICT))
         samples = samples_of(episode, rows, self.spec)
         targets = {task.id: targets_of(task, rows) for task in self.tasks}
         record = EpisodeRecord(
@@ -121,11 +126,7 @@ class QaMaker:
         self.digest = (
             self.digest + int.from_bytes(blake2b(json.dumps(truth_of(row)).encode(), digest_size=16).digest())
         ) % _MODULUS
-        self.published.add_action(row.truth["action"], row.predicted, row.seen)
-        if len(self.tasks) > 1:
-            self.published.add_fields(row.truth, row.parsed)
-        if row.raw is not None:
-            self.published.add_text(row.raw)
+        self.published.add(row)
         if row.seen is not None:
             (self.seen if row.seen else self.unseen).add(row.truth["action"])
 

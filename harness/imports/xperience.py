@@ -4,16 +4,18 @@ Two passes. The first reads every row, refuses what is none, finds ids that stan
 the second makes targets and answers of one episode at a time. Memory holds the rows of a few episodes and 24 bytes of each row.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from harness.errors import BadInput
 from harness.imports.first_pass import Entry, FirstPass
-from harness.imports.folder import appearing
+from harness.imports.folder import appearing, held_at
 from harness.imports.problems import Problems
-from harness.imports.qa_maker import Carried, QaMaker, truth_of
-from harness.imports.qa_row import read_row
+from harness.imports.published import PublishedFigures
+from harness.imports.qa_binding import make_binder
+from harness.imports.qa_maker import Carried, QaMaker, truth_of, usable
+from harness.imports.qa_row import QaRow, read_row
 from harness.imports.request import ImportRequest
 from harness.imports.source import read_object
 from harness.imports.spill import Spill
@@ -49,13 +51,43 @@ def import_xperience(request: ImportRequest) -> dict[str, Any]:
             read.read(files, entry, spill, problems)
             _check_count(read, expected, problems)
             problems.settle()
-            made = QaMaker(folder, request, read, carried)
-            for episode, rows in spill.episodes():
-                made.add(episode, [(index, read_row(body)) for index, body in rows])
+            episodes = ((episode, [(index, read_row(body)) for index, body in rows]) for episode, rows in spill.episodes())
+            if request.targets is None:
+                made = QaMaker(folder, request, read, carried)
+                for episode, rows in episodes:
+                    made.add(episode, rows)
+                done = made.finish(options, problems, files)
+            else:
+                done = _bind(folder, request, read, episodes, options, problems)
         finally:
             spill.close()
         (folder / "spill").rmdir()
-        return made.finish(options, problems, files)
+    return done
+
+
+def _bind(
+    folder: Path,
+    request: ImportRequest,
+    read: FirstPass,
+    episodes: Iterator[tuple[str, list[tuple[int, QaRow]]]],
+    options: list[str] | None,
+    problems: Problems,
+) -> dict[str, Any]:
+    """Answers to the rows of an earlier import."""
+    assert request.targets is not None
+    binder = make_binder(held_at(request.targets), request.name, folder / "bundles", problems)
+    binder.where, published = str(request.files[0]), PublishedFigures()
+    for episode, found in episodes:
+        rows = usable(found, read)
+        for row in rows:
+            published.add(row)
+        binder.add_rows(episode, rows)
+    figures = published.by_task(options)
+    bundles = binder.finish({"published": figures})
+    return {
+        "name": request.name, "rows": published.rows, "episodes": len(binder.episodes), "tasks": list(bundles[0].routes),
+        "note": problems.note(), "published": figures,
+    }  # fmt: skip
 
 
 def _about(files: Sequence[Path]) -> tuple[list[str] | None, tuple[Path, int] | None, list[Path]]:

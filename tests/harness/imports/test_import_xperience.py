@@ -1,0 +1,226 @@
+"""Rows of the published form: what fails is counted, what is wrong with a file is one line that names the row."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from commands import call
+from qa_rows import ANSWER, imported, qa_row, scored, write_lines
+
+
+@pytest.fixture(autouse=True)
+def own_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("ESPALIER_HOME", str(tmp_path / "home"))
+
+
+def rows() -> list[dict[str, Any]]:
+    """Three episodes of four windows; the second half has another action and no contact."""
+    later = {"action": "stir", "next_action": "stir", "contact": "no", "objects": ["pan"]}
+    return [qa_row(f"s{e}__ep0", i, true=later if i > 1 else {}) for e in range(3) for i in range(4)]
+
+
+def refused(tmp_path: Path, lines: list[Any], *said: str, words: tuple[Any, ...] = ()) -> None:
+    done = imported(write_lines(tmp_path / "rows.jsonl", lines), tmp_path / "made", *words)
+    assert (done.code, done.out) == (2, "") and done.err.count("\n") == 1, done
+    assert all(word in done.err for word in said), done.err
+    assert not (tmp_path / "made").exists() and not list(tmp_path.glob(".made*"))
+
+
+def made(tmp_path: Path, lines: list[Any], *words: Any) -> dict[str, dict[str, Any]]:
+    """Task -> row of the leaderboard."""
+    done = imported(write_lines(tmp_path / "rows.jsonl", lines), tmp_path / "m", *words)
+    assert done.code == 0, done.err
+    return scored(tmp_path / "scores", tmp_path / "m")["m"]
+
+
+def test_the_truth_has_everything(tmp_path: Path) -> None:
+    found = made(tmp_path, rows())
+    assert {task: row["value"] for task, row in found.items()} == dict.fromkeys(
+        ("qa_action", "qa_subtask", "qa_transition", "qa_next_action", "qa_contact", "qa_objects", "qa_json"), 1.0
+    )
+    board = json.loads((tmp_path / "scores" / "leaderboard.json").read_text())
+    vacuous = {task["id"]: task["vacuous"] for task in board["tasks"] if task["vacuous"]}
+    assert vacuous == {"qa_subtask": "one class in test: make tea", "qa_transition": "one class in test: no"}
+    assert board["split"]["clusters"] == 3 and board["split"]["kind"] == "imported"
+
+
+ANSWERS = [
+    ("no JSON at all {", {}, "parse_error", ("qa_contact", "qa_objects", "qa_subtask", "qa_json")),
+    (json.dumps(ANSWER)[:-30], {}, "parse_error", ("qa_contact", "qa_json", "qa_action")),
+    ("", {}, "parse_error", ("qa_contact", "qa_json")),
+    ({**ANSWER, "contact": "maybe"}, None, "schema_error", ("qa_contact", "qa_json")),
+    ({**ANSWER, "contact": True}, None, "schema_error", ("qa_contact", "qa_json")),
+    ({**ANSWER, "objects": "cup"}, None, "schema_error", ("qa_objects", "qa_json")),
+    ({**ANSWER, "objects": ["cup", None]}, None, "schema_error", ("qa_objects", "qa_json")),
+    ({**ANSWER, "objects": [f"cup {i}" for i in range(9)]}, None, "schema_error", ("qa_json",)),
+    ({**ANSWER, "subtask": "x" * 10_000_000}, None, "schema_error", ("qa_subtask", "qa_json")),
+    ({**ANSWER, "evidence_window": {"start_frame": 3, "end_frame": 2}}, None, "schema_error", ("qa_json",)),
+    ({**ANSWER, "more": 1}, None, "schema_error", ("qa_json",)),
+    ({k: v for k, v in ANSWER.items() if k != "transition"}, None, "schema_error", ("qa_transition", "qa_json")),
+]
+
+
+@pytest.mark.parametrize(("answer", "parsed", "status", "tasks"), ANSWERS, ids=[str(a)[:40] for a, *_ in ANSWERS])
+def test_a_bad_answer_is_a_counted_failure(answer: Any, parsed: Any, status: str, tasks: tuple[str, ...], tmp_path: Path) -> None:
+    lines = rows()
+    lines[1] = qa_row("s0__ep0", 1, answer)
+    found = made(tmp_path, lines)
+    assert {task for task, row in found.items() if row["failures"]} >= set(tasks)
+    for task in tasks:
+        assert found[task]["failures"] == {status: 1}, task
+        assert found[task]["coverage"] == pytest.approx(11 / 12)
+    assert found["qa_json"]["value"] == pytest.approx(11 / 12)
+    if parsed == {}:
+        parts = [pq.read_table(p) for p in (tmp_path / "m" / "bundles" / "m").rglob("part-s0__ep0*.parquet")]
+        kept = [row["raw"] for part in parts for row in part.to_pylist() if row["task"] == "qa_contact" and row["status"] != "ok"]
+        assert kept == [answer]
+
+
+def test_text_in_a_fence_and_without_a_parsed_column_is_read(tmp_path: Path) -> None:
+    lines = rows()
+    lines[0] = qa_row("s0__ep0", 0, raw_prediction=f"```json\n{json.dumps(ANSWER)}\n```")
+    lines[1] = qa_row("s0__ep0", 1, raw_prediction=f"Sure! {json.dumps(ANSWER)} as asked")
+    for row in lines[:2]:
+        del row["pred_json"]
+    assert all(row["failures"] == {} and row["value"] == 1.0 for row in made(tmp_path, lines).values())
+
+
+def test_truth_that_is_unknown_is_not_scored(tmp_path: Path) -> None:
+    lines = rows()
+    lines[0]["true_json"] = {**lines[0]["true_json"], "subtask": "unknown", "contact": "unknown"}
+    lines[1]["true_json"] = {k: v for k, v in lines[1]["true_json"].items() if k != "contact"}
+    found = made(tmp_path, lines)
+    assert (found["qa_subtask"]["n_samples"], found["qa_contact"]["n_samples"], found["qa_action"]["n_samples"]) == (11, 10, 12)
+
+
+USELESS = [
+    ({"id": None}, ("id is no id", "missing")),
+    ({"id": 7}, ("id is no id", "7")),
+    ({"episode_id": ""}, ("episode_id",)),
+    ({"true_label": 3}, ("true_label",)),
+    ({"true_label": "stir"}, ("true_label 'stir'", "'pour'", "differ")),
+    ({"true_json": [1]}, ("true_json",)),
+    ({"true_json": {**ANSWER, "contact": "often"}}, ("true_json.contact", "often")),
+    ({"true_json": {**ANSWER, "objects": "cup"}}, ("true_json.objects",)),
+    ({"true_label_seen_in_train": "perhaps"}, ("true_label_seen_in_train", "perhaps")),
+]
+
+
+@pytest.mark.parametrize(("change", "said"), USELESS, ids=[str(c)[:50] for c, _ in USELESS])
+def test_a_row_without_id_or_truth_is_named_with_its_line(change: Any, said: tuple[str, ...], tmp_path: Path) -> None:
+    lines = rows()
+    lines[4] |= change
+    refused(tmp_path, lines, "rows.jsonl:5", "--allow-partial", *said)
+    found = made(tmp_path, lines, "--allow-partial")["qa_action"]
+    assert found["n_samples"] == 11 and found["detail"]["notes"] == ["partial: 1 row(s) without a usable id or truth left out"]
+
+
+DAMAGED = [
+    ('{"id": "s0', ("not JSON", "cut off")),
+    ("[1, 2]", ("JSON object", "list")),
+    ("[" * 100_000, ("nested",)),
+    ('{"id": 1' + "0" * 5000 + "}", ("not JSON",)),
+]
+
+
+@pytest.mark.parametrize(("line", "said"), DAMAGED, ids=["cut", "list", "nested", "digits"])
+def test_a_line_that_is_no_row(line: str, said: tuple[str, ...], tmp_path: Path) -> None:
+    file = write_lines(tmp_path / "rows.jsonl", [*rows(), line])
+    file.write_bytes(file.read_bytes()[:-1])
+    done = imported(file, tmp_path / "made")
+    assert done.code == 2 and done.err.count("\n") == 1 and "rows.jsonl:13" in done.err, done
+    assert all(word in done.err for word in said if word != "cut off"), done.err
+    file.write_bytes(file.read_bytes() + b"\n\xff\xfe\n")
+    done = imported(file, tmp_path / "made", "--allow-partial")
+    assert done.code == 0 and "2 damaged" in done.out, done
+
+
+def test_duplicates_and_conflicts(tmp_path: Path) -> None:
+    lines = rows()
+    refused(tmp_path, [*lines, lines[0]], "rows.jsonl:13", "id s0__ep0:qa:0 again")
+    other = qa_row("s0__ep0", 0, {**ANSWER, "contact": "no"})
+    refused(tmp_path, [*lines, other], "rows.jsonl:13", "another answer")
+    truth = qa_row("s0__ep0", 0, true={"contact": "no"})
+    refused(tmp_path, [*lines, truth], "rows.jsonl:13", "another truth")
+    found = made(tmp_path, [*lines, lines[1], other, qa_row("s1__ep0", 0, true={"contact": "no"})], "--allow-partial")
+    assert found["qa_contact"]["failures"] == {"schema_error": 1} and found["qa_contact"]["n_samples"] == 11
+    [note] = found["qa_contact"]["detail"]["notes"]
+    assert "1 duplicate" in note and "1 conflicting" in note and "1 row(s) whose truth contradicts" in note
+
+
+def test_rows_that_a_metrics_file_counts_and_the_option_list(tmp_path: Path) -> None:
+    about = tmp_path / "metrics.json"
+    about.write_text(json.dumps({"labels": ["pour", "stir", "wait", "walk"], "num_samples": 13}))
+    refused(tmp_path, rows(), "metrics.json", "counts 13 rows", "12", words=(about,))
+    found = made(tmp_path, rows(), about, "--allow-partial")["qa_action"]
+    assert found["detail"]["published"]["macro_f1"] == 0.5  # two of four options are ever true
+    assert found["detail"]["notes"] == ["partial: 1 row(s) missing"]
+    about.write_text('{"labels": [1]}')
+    refused(tmp_path, rows(), "metrics.json", "labels", words=(about,))
+    about.write_text("{")
+    refused(tmp_path, rows(), "metrics.json", "not JSON", words=(about,))
+
+
+def test_a_label_seen_and_not_seen_in_train_is_refused(tmp_path: Path) -> None:
+    lines = rows()
+    lines[0]["true_label_seen_in_train"] = 0
+    refused(tmp_path, lines, "pour", "both")
+
+
+def test_several_imports_stand_in_one_table_where_their_rows_are_the_same(tmp_path: Path) -> None:
+    one, other = rows(), rows()[::-1]  # the order of the file is nothing
+    other[0] = qa_row(
+        "s2__ep0", 3, "garbage {", true={"action": "stir", "next_action": "stir", "contact": "no", "objects": ["pan"]}
+    )
+    for name, lines in (("one", one), ("other", other), ("short", one[1:])):
+        assert imported(write_lines(tmp_path / f"{name}.jsonl", lines), tmp_path / name).code == 0
+    found = scored(tmp_path / "scores", tmp_path / "one", tmp_path / "other")
+    assert set(found) == {"one", "other", "copy"} and found["other"]["qa_contact"]["coverage"] == pytest.approx(11 / 12)
+    done = call("score", tmp_path / "one", tmp_path / "short", "--out", tmp_path / "s")
+    assert done.code == 2 and "short (11 rows)" in done.err and "one (12 rows)" in done.err and done.err.count("\n") == 1
+    # The short one answers the rows of the first: what it lacks is missing, and that has to be said.
+    words = (tmp_path / "short.jsonl", tmp_path / "late", "--targets", tmp_path / "one")
+    done = imported(*words)
+    assert done.code == 2 and "have no row" in done.err and "--allow-partial" in done.err
+    assert imported(*words, "--allow-partial").code == 0
+    late = scored(tmp_path / "s", tmp_path / "one", tmp_path / "late")["late"]
+    assert all(row["failures"] == {"missing": 1} and row["n_samples"] == 12 for row in late.values())
+    assert late["qa_json"]["detail"]["published"]["json_validity_rate"] == 1.0
+
+
+def test_rows_of_another_truth_do_not_answer_a_run(tmp_path: Path) -> None:
+    lines = rows()
+    assert imported(write_lines(tmp_path / "one.jsonl", lines), tmp_path / "one").code == 0
+    lines[0] = qa_row("s0__ep0", 0, true={"contact": "no"})
+    done = imported(write_lines(tmp_path / "two.jsonl", lines), tmp_path / "two", "--targets", tmp_path / "one")
+    assert done.code == 2 and "another truth" in done.err and "s0__ep0:qa:0" in done.err
+    other = [qa_row("elsewhere__ep0", i) for i in range(2)]
+    done = imported(write_lines(tmp_path / "two.jsonl", other), tmp_path / "two", "--targets", tmp_path / "one")
+    assert done.code == 2 and "another data set" in done.err and done.err.count("\n") == 1
+
+
+def test_a_csv_that_is_cut_off(tmp_path: Path) -> None:
+    head = "id,episode_id,center_window,true_label,raw_prediction,predicted_label,true_label_seen_in_train\n"
+    lines = [f"s0__ep0:qa:{i},s0__ep0,\"{{'start_frame': {i}, 'end_frame': {i + 9}}}\",pour,pour,pour,1\n" for i in range(3)]
+    file = tmp_path / "rows.csv"
+    file.write_text(head + "".join(lines))
+    assert imported(file, tmp_path / "whole").code == 0
+    assert scored(tmp_path / "s", tmp_path / "whole")["whole"]["qa_action"]["value"] == 1.0
+    file.write_text((head + "".join(lines))[:-12])
+    done = imported(file, tmp_path / "made")
+    assert done.code == 2 and "rows.csv:4" in done.err and "columns" in done.err and done.err.count("\n") == 1
+    file.write_text("id,id\n1,2\n")
+    assert "rows.csv:1" in imported(file, tmp_path / "made").err
+
+
+def test_markup_and_control_characters_stay_text(tmp_path: Path) -> None:
+    lines = rows()
+    label = "<img src=x onerror=alert(1)>\x1b[31m\x00 | a"
+    lines[0] = qa_row("s0__ep0", 0, {**ANSWER, "action": label, "next_action": label, "objects": ["a|b", "<b>"]})
+    found = made(tmp_path, lines)
+    assert found["qa_action"]["failures"] == {} and found["qa_action"]["value"] < 1
+    for path in (tmp_path / "scores").glob("leaderboard.*"):
+        text = path.read_text()
+        assert "<img" not in text and "\x1b" not in text and "\x00" not in text, path
