@@ -10,7 +10,7 @@ from harness.report.markdown import escape, render_section
 from harness.report.section import Section, number
 from harness.report.terminal import print_section
 
-MEAN_COLUMNS = ("variant", "takes away", "mean", "95 % interval", "verdict", "median", "tasks", "not shown", "N/A", "G", "MDE")
+MEAN_COLUMNS = ("variant", "mean", "95 % interval", "verdict", "median", "tasks", "not shown", "N/A", "G", "MDE")
 CELL_COLUMNS = ("task", "metric", "full", "variant", "delta", "95 % interval", "verdict", "MDE", "G", "answered")
 MOST_ON_A_TERMINAL = 40  # compared cells; above that their tables stand in the file alone
 
@@ -48,10 +48,9 @@ def headline(ablation: dict[str, Any]) -> list[str]:
 
 def means_sheets(ablation: dict[str, Any]) -> list[Sheet]:
     """Per branch one line per variant."""
-    takes = {variant["name"]: variant["takes"] for variant in ablation["variants"]}
     sheets = []
     for branch in dict.fromkeys(mean["branch"] for mean in ablation["means"]):
-        rows = [_mean(mean, takes[mean["variant"]]) for mean in ablation["means"] if mean["branch"] == branch]
+        rows = [_mean(mean) for mean in ablation["means"] if mean["branch"] == branch]
         sheets.append(Sheet(Section(f"{branch}: differences in skill, mean over tasks", MEAN_COLUMNS, rows)))
     return sheets
 
@@ -72,11 +71,10 @@ def cell_sheets(ablation: dict[str, Any]) -> list[Sheet]:
     return sheets
 
 
-def _mean(mean: dict[str, Any], takes: str) -> tuple[str, ...]:
+def _mean(mean: dict[str, Any]) -> tuple[str, ...]:
     left = mean["left_out"]
     return (
         mean["variant"],
-        takes,
         _signed(mean["skill_delta"]),
         _interval(mean),
         _verdict(mean),
@@ -117,7 +115,7 @@ def _interval(entry: dict[str, Any]) -> str:
 
 
 def _verdict(entry: dict[str, Any]) -> str:
-    return f"{entry['verdict'] or '-'}{f' (leans: {entry["leaning"]})' if entry['leaning'] else ''}"
+    return f"{entry['verdict'] or '-'}{f', leans: {entry["leaning"]}' if entry['leaning'] else ''}"
 
 
 def markdown(ablation: dict[str, Any]) -> str:

@@ -69,7 +69,9 @@ def parse_replacement(word: str) -> Variant:
     old, equals, new = word.partition("=")
     if not (old and equals and new) or "=" in new or old == new or old.startswith("-") or new.startswith("-"):
         raise BadInput(f"--replace {word!r}: give two feature blocks as OLD=NEW, e.g. 'audio_*=logmel_*'")
-    return Variant(quote(f"replace_{old}_by_{new}", safe=" "), "replace", old, new)
+    # A star is common and no good part of a folder's name; a plus that is meant as one is quoted.
+    name = quote(f"replace_{old}_by_{new}", safe=" ").replace("%2A", "+")
+    return Variant(name, "replace", old, new)
 
 
 def check_replacement(variant: Variant, shown: Iterable[str], there: Iterable[str]) -> None:

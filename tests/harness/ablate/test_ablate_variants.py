@@ -52,7 +52,7 @@ def test_every_variant_has_a_folder_of_its_own(pairs: list[tuple[str, str]]) -> 
             assert "=" in old + new or old == new
     names = {variant.name for variant in variants}
     assert len(names) == len(variants)
-    assert all(re.fullmatch(r"[A-Za-z0-9_.~% -]+", name) and name not in (".", "..") for name in names)
+    assert all(re.fullmatch(r"[A-Za-z0-9_.~%+ -]+", name) and name not in (".", "..") for name in names)
 
 
 @pytest.mark.parametrize("word", ["", "=", "audio", "audio=", "=logmel", "a=b=c", "a=a", "-a=b", "a=-b"])
