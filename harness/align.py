@@ -1,5 +1,6 @@
 """The rows of a bundle, brought onto the samples and words of the targets: row for row, with what is missing said."""
 
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,12 +18,16 @@ from harness.tasks.base import Task
 Slices = dict[str, list[tuple[NDArray[np.str_], Predictions]]]
 
 
-def answers_of(bundle: Bundle, parts: list[Path]) -> Slices:
-    """Task -> sample ids and rows of each of an episode's parts."""
+def answers_of(bundle: Bundle, parts: list[Path], tasks: Collection[str]) -> Slices:
+    """Task -> sample ids and rows of each of an episode's parts, for these tasks.
+
+    Raises:
+        BadInput: A part cannot be read.
+    """
     found: Slices = {}
     for path in parts:
         try:
-            for task_id, table in by_task(path):
+            for task_id, table in by_task(path, tasks):
                 rows = read_predictions(table, bundle.classes.get(task_id, ()))
                 found.setdefault(task_id, []).append((sample_ids(table), rows))
         except (pa.ArrowException, OSError, KeyError, ValueError) as error:

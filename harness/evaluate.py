@@ -134,10 +134,11 @@ def evaluate(held: Held, bundles: Sequence[Bundle]) -> Evaluation:
         for task in held.tasks:
             context = metric_context(held, task, statistics[task.id], classes[task.id])
             result.metrics[task.id, fold.id] = metric_class(task.metric)(context)
+        posed = [task.id for task in held.tasks]
         here = [bundle for bundle in bundles if bundle.fold == fold.id] + _absent(bundles, fold.id)
         parts = [(bundle, bundle.parts_by_episode()) for bundle in here]
         for episode in held.present(fold.test):
-            answers = [(bundle, answers_of(bundle, found.get(file_stem(episode), []))) for bundle, found in parts]
+            answers = [(bundle, answers_of(bundle, found.get(file_stem(episode), []), posed)) for bundle, found in parts]
             _score_episode(result, fold, episode, answers, statistics)
     return result
 

@@ -5,6 +5,7 @@ G is the number of clusters throughout. Every function is pure arithmetic on (G,
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -128,14 +129,20 @@ def contributions(metric: Metric, states: State) -> tuple[NDArray[np.float64], N
     return pooled, n * pooled[..., None] - (n - 1) * left_out
 
 
+@lru_cache(maxsize=4096)
+def _t(probability: float, freedom: int) -> float:
+    """Quantile of Student's t; a table asks for few of them, and often."""
+    return float(student_t.ppf(probability, freedom))
+
+
 def half_width(error: float, n: int, confidence: float = CONFIDENCE) -> float:
     """Half of a two-sided t interval on n - 1 degrees of freedom around a value with this standard error."""
-    return float(student_t.ppf((1 + confidence) / 2, n - 1) * error)
+    return _t((1 + confidence) / 2, n - 1) * float(error)
 
 
 def detectable(error: float, n: int) -> float:
     """The difference that a two-sided 5 % test with this standard error finds with 80 % power: (t.975 + t.80) SE."""
-    return half_width(error, n) + float(student_t.ppf(POWER, n - 1) * error)
+    return half_width(error, n) + _t(POWER, n - 1) * float(error)
 
 
 def clusters_needed(deviation: float, difference: float) -> int | None:
@@ -285,7 +292,7 @@ def mean_interval(values: NDArray[np.float64]) -> tuple[float | None, float | No
     mean = _mean(values)
     if len(values) < MIN_CLUSTERS:
         return mean, None, None
-    half = float(student_t.ppf((1 + CONFIDENCE) / 2, len(values) - 1)) * _deviation(values) / np.sqrt(len(values))
+    half = _t((1 + CONFIDENCE) / 2, len(values) - 1) * _deviation(values) / np.sqrt(len(values))
     return mean, float(mean - half), float(mean + half)
 
 
