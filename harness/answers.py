@@ -79,7 +79,7 @@ class Targets:
             return [self.vocabulary[i] for i in used.tolist()]
         return []
 
-    def take(self, index: NDArray) -> "Targets":
+    def take(self, index: NDArray | slice) -> "Targets":
         """The rows at `index`."""
         rows: dict[str, Any] = {k: _rows(getattr(self, k), index) for k in _TARGET_ARRAYS}
         boundaries = None if self.boundaries is None else self.boundaries.take(index)
@@ -124,7 +124,7 @@ class Predictions:
         """(n,) True where the row answers."""
         return np.asarray(self.status == Status.OK.value, bool)
 
-    def take(self, index: NDArray) -> "Predictions":
+    def take(self, index: NDArray | slice) -> "Predictions":
         """The rows at `index`."""
         rows: dict[str, Any] = {k: _rows(getattr(self, k), index) for k in _PREDICTION_ARRAYS}
         taken = replace(self, **rows)
@@ -136,7 +136,7 @@ _TARGET_ARRAYS = ("valid", "labels", "label_sets", "values", "mask", "reference"
 _PREDICTION_ARRAYS = ("status", "labels", "label_sets", "probabilities", "values", "query", "key", "seen_until")
 
 
-def _rows(array: NDArray | None, index: NDArray) -> NDArray | None:
+def _rows(array: NDArray | None, index: NDArray | slice) -> NDArray | None:
     return None if array is None else array[index]
 
 

@@ -27,7 +27,7 @@ class Boundaries:
     near: NDArray[np.float64]
     unreached: NDArray[np.int32]
 
-    def take(self, index: NDArray) -> "Boundaries":
+    def take(self, index: NDArray | slice) -> "Boundaries":
         """The rows at `index`."""
         return Boundaries(self.centre[index], self.near[index], self.unreached[index])
 

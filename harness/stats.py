@@ -194,12 +194,14 @@ def sign_flip(differences: NDArray[np.float64], seed: int = 0) -> tuple[NDArray[
     squares = (differences**2).sum(axis=0)
     scaled = differences / np.sqrt(np.where(squares > 0, squares, 1.0))
     observed = scaled.sum(axis=0) ** 2 - _TIE
-    alone, family, tried = np.zeros(m), np.zeros(m), 0
+    alone, largest = np.zeros(m), []
     for signs in _sign_vectors(n, seed):
         flipped = (signs @ scaled) ** 2
         alone += (flipped >= observed).sum(axis=0)
-        family += (flipped.max(axis=1)[:, None] >= observed).sum(axis=0)
-        tried += len(signs)
+        largest.append(flipped.max(axis=1))
+    of_family = np.sort(np.concatenate(largest))
+    tried = len(of_family)
+    family = tried - np.searchsorted(of_family, observed)
     drawn = 1 if n > EXACT_CLUSTERS else 0  # the vector that was observed is one of those drawn
     zero = squares == 0
     p, adjusted = ((count + drawn) / (tried + drawn) for count in (alone, family))
