@@ -51,12 +51,19 @@ class Source(Protocol):
         """Samples [start, stop) as an array of shape (stop - start, ...)."""
 
 
+class FrameEdit(Protocol):
+    """Puts other pictures in the place of decoded ones, before anything is made of them."""
+
+    def __call__(self, seconds: float, height: int, width: int) -> NDArray[np.uint8] | None:
+        """(height, width, 3) RGB instead of the frame at `seconds` of the file's clock; None = the frame as it is."""
+
+
 @dataclass(frozen=True)
 class VideoFile:
     """Encoded frames from `start` up to `stop` seconds of the file's own clock; `harness.video` decodes them.
 
     `stream` is the n-th video stream of the file (pictures attached as covers do not count). Several episodes may share one file
-    (LeRobot v3.0).
+    (LeRobot v3.0). `edit` is for experiments on a recording, see `harness.leakage.canary`.
     """
 
     path: str
@@ -65,6 +72,7 @@ class VideoFile:
     stop: float | None = None
     height: int = 0
     width: int = 0
+    edit: FrameEdit | None = None
 
 
 @dataclass(frozen=True, eq=False)

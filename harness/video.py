@@ -161,8 +161,9 @@ def decode(
         times = np.empty(chunk)
         frames = _buffers(chunk, sizes)
         filled = 0
-        for seconds, frame in pictures:
+        for seconds, decoded in pictures:
             _DECODED["frames"] += 1
+            frame = decoded if video.edit is None else _edited(decoded, video.edit(seconds, decoded.height, decoded.width))
             times[filled] = seconds
             for out, scaler, size in zip(frames, scalers, sizes, strict=True):
                 out[filled] = _resized(frame, scaler, size, video.path)
@@ -308,6 +309,14 @@ def _frames(container: Any, interval: _Interval, path: str) -> Iterator[tuple[fl
     if shown < len(interval.expected):
         reason = f"{shown} frames come out, its container promises {len(interval.expected)}; fetch it again"
         raise UnreadableEpisode(path, reason)
+
+
+def _edited(frame: Any, picture: NDArray[np.uint8] | None) -> Any:
+    if picture is None:
+        return frame
+    edited = av.VideoFrame.from_ndarray(picture, format="rgb24")
+    edited.color_range = ColorRange.JPEG
+    return edited
 
 
 def _resized(frame: Any, scaler: VideoReformatter, size: tuple[int, int], path: str) -> NDArray[np.uint8]:

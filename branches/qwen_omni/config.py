@@ -21,7 +21,8 @@ class OmniOptions:
         audio: True: listens where training windows have sound, and then a window without it is `unsupported`; False: never.
         constrained: True: only answers that consist of options can be written. Else decoding is free and parsed strictly.
         dtype: Numbers of weights and activations.
-        rows_at_once: Windows that go through the model together when it answers.
+        rows_at_once: Windows that go through the model together when it answers. At 1 an answer depends on nothing but its own
+            window; above, the last bit of a sum may depend on who goes along, and a close call between two tokens on that.
     """
 
     preset: str = "tiny"
@@ -32,7 +33,7 @@ class OmniOptions:
     audio: bool = True
     constrained: bool = False
     dtype: str = "float32"
-    rows_at_once: int = 8
+    rows_at_once: int = 1
 
 
 @dataclass

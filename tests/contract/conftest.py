@@ -8,6 +8,7 @@ from harness.branch import branch_names, make_branch
 from harness.config import load_config
 from harness.dataset import open_dataset
 from harness.demo import write_demo
+from harness.leakage.canary import FutureCanary
 from harness.pipeline.ingest import ingest_episode
 from harness.pipeline.plan import Plan
 from harness.pipeline.predict import Actor
@@ -59,6 +60,15 @@ def plan(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Plan:
         record = ingest_episode(made, ref)
         assert getattr(record, "reason", None) is None
     return with_widths(made)
+
+
+@pytest.fixture(scope="session")
+def canaries(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> list[FutureCanary]:
+    """The test episode with noise after two of its moments, each in a fresh store that all branches share."""
+    [episode] = plan.split.folds[0].test
+    [ref] = [ref for ref in plan.dataset.list_episodes()[0] if ref.id == episode]
+    out = tmp_path_factory.mktemp("canaries")
+    return [FutureCanary(plan, ref, SECONDS * share, out / str(share), seed=i) for i, share in enumerate((0.35, 0.7))]
 
 
 @pytest.fixture(scope="session")

@@ -8,8 +8,9 @@ import pytest
 from fits import fitted
 
 from harness.answers import Predictions, Status
-from harness.branch import Artifact, Branch, Predictor, branch_names, make_branch
-from harness.episode import Episode, Modality, Track
+from harness.branch import Artifact, Branch, Needs, Predictor, branch_names, make_branch
+from harness.episode import Episode
+from harness.leakage.canary import FutureCanary
 from harness.pipeline.fit import FitJob, artifact_folder
 from harness.pipeline.plan import Plan
 from harness.pipeline.predict import Actor
@@ -102,39 +103,17 @@ def test_every_sample_gets_a_row_of_the_right_kind(
                     np.testing.assert_allclose(rows.probabilities[rows.ok].sum(axis=1), 1, atol=1e-3)
 
 
-def test_nothing_after_t0_changes_a_bit(name: str, plan: Plan, actor: Actor, ready: tuple[Branch, Artifact, Predictor]) -> None:
-    """The future canary: every track after t0 replaced by noise."""
+def test_nothing_after_t0_changes_a_bit(
+    name: str, plan: Plan, canaries: list[FutureCanary], ready: tuple[Branch, Artifact, Predictor]
+) -> None:
+    """The future canary: every track of the recording after t0 is noise, under all transforms, and goes the way of any run."""
     branch, _, _ = ready
-    for task in answered(plan, actor, branch):
-        episode, samples = some(plan, actor, task)
-        middle = samples.take(np.array([len(samples) // 2]))
-        t0 = float(middle.t0[0])
-        # Features are kept per episode id, so that another recording needs another id.
-        changed = replace(noise_after(episode, t0), id=f"{episode.id}-noise-{task.id}")
-        same(
-            predict(plan, actor, ready, task, episode, middle),
-            predict(plan, actor, ready, task, changed, middle),
-        )
-
-
-def noise_after(episode: Episode, t0: float) -> Episode:
-    """A copy whose timed tracks are noise after t0 (and, for commands, at t0)."""
-    rng = np.random.default_rng(0)
-    return episode.with_tracks({name: _noisy(track, t0, rng) for name, track in episode.tracks.items()})
-
-
-def _noisy(track: Track, t0: float, rng: np.random.Generator) -> Track:
-    if track.times is None:
-        return track
-    later = track.times >= t0 if track.modality == Modality.COMMAND else track.times > t0
-    data = np.array(track.array())
-    shape = data[later].shape
-    if np.issubdtype(data.dtype, np.floating):
-        data[later] = rng.normal(size=shape) * 100
-    else:
-        top = len(track.categories) or 2
-        data[later] = rng.integers(0, top, size=shape)
-    return replace(track, data=data, valid=np.array(track.mask()) | later)
+    shown = any(branch.needs(task) != Needs() for task in map(plan.task, plan.tasks) if branch.route(task) is not None)
+    for canary in canaries:
+        answer = canary.check(FitJob(name, 0, 0), near=6 if branch.card.family == "qwen_omni" else None)
+        assert [str(change) for change in answer.changes] == []
+        # A tiny model that is only asked may answer every window alike.
+        assert answer.compared and (answer.heard == shown or (shown and branch.card.family == "qwen_omni"))
 
 
 def test_the_same_seed_gives_the_same_bits(
