@@ -109,6 +109,8 @@ def _noised(track: Track, t0: float, seed: int) -> Track:
         head = np.asarray(track.data.read(0, min(HEAD, track.data.shape[0])), np.float64)
         scale = (float(np.nanmean(head)), 3 * float(np.nanstd(head)) + 1e-3) if np.isfinite(head).any() else (0.0, 1.0)
         return replace(track, data=NoisySource(track.data, cut, scale, seed), valid=_mask(track, cut, rng))
+    if track.categories:  # one more, or the noise of a label that never changes would be the label
+        track = replace(track, categories=(*track.categories, "noise"))
     data = np.array(track.data)
     data[cut:] = _like(track, data[cut:], rng)
     names, categories = _unheard(track, cut)
