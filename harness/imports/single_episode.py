@@ -207,7 +207,7 @@ def _ranks(query: NDArray[np.float32], key: NDArray[np.float32]) -> Recomputed:
     floors = {"one right row": alone} | ({} if closed is None else {"all rows of the same text": float(metric.value(closed))})
     return Recomputed(
         definitions.of_ranks(query, key) | {"num_test_windows": n, "target_dim": query.shape[1]},
-        {"mrr": f"{short(float(ours))} with half ranks for ties and every row of the same text a hit"},
+        {"mrr": f"{short(float(ours))} with half ranks for ties and rows of one text as one candidate"},
         {"mrr": "chance: " + _listed(floors)},
     )
 
