@@ -30,6 +30,9 @@ DatasetArgument = Annotated[
 Options = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Options, e.g. windows.stride=10.")]
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="YAML file with options.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Margins = Annotated[
+    list[str] | None, typer.Option("--margin", metavar="METRIC=VALUE", help="Difference that counts as none; may be repeated.")
+]
 Out = Annotated[Path, typer.Option("--out", help="Folder for the result.")]
 
 
@@ -158,13 +161,15 @@ def score(
     paths: Annotated[list[Path], typer.Argument(metavar="RUN_OR_BUNDLE...", help="Run folders or bundles.")],
     out: Out,
     targets: Annotated[Path | None, typer.Option(help="Run folder whose targets the bundles answer.")] = None,
+    margin: Margins = None,
 ) -> None:
     """Recompute a leaderboard from what is on disk."""
     from harness.ledger import accesses  # noqa: PLC0415
+    from harness.margins import parse_margins  # noqa: PLC0415
     from harness.report.terminal import print_leaderboard  # noqa: PLC0415
     from harness.score import score_paths  # noqa: PLC0415
 
-    leaderboard = score_paths(paths, targets, out)
+    leaderboard = score_paths(paths, targets, out, parse_margins(margin or []))
     print_leaderboard(leaderboard, console(), accesses(leaderboard["split"]["hash"]))
 
 
@@ -176,13 +181,15 @@ def compare(
     difference: Annotated[
         float | None, typer.Option(help="Say how many more clusters a difference of this size would need.")
     ] = None,
+    margin: Margins = None,
     as_json: AsJson = False,
 ) -> None:
     """Compare the branches of two runs: paired differences with intervals, verdicts and what it would take to tell."""
     from harness.compare_runs import check_difference, compare_runs, print_comparison  # noqa: PLC0415
+    from harness.margins import parse_margins  # noqa: PLC0415
 
     check_difference(difference)
-    body = compare_runs(run_a, run_b, targets, difference)
+    body = compare_runs(run_a, run_b, targets, difference, parse_margins(margin or []))
     if as_json:
         print(json.dumps(body, indent=1))
     else:

@@ -25,7 +25,13 @@ from harness.stats import clusters_needed
 SCHEMA = "espalier.comparison/1"
 
 
-def compare_runs(a: Path, b: Path, targets: Path | None = None, difference: float | None = None) -> dict[str, Any]:
+def compare_runs(
+    a: Path,
+    b: Path,
+    targets: Path | None = None,
+    difference: float | None = None,
+    margins: dict[str, float] | None = None,
+) -> dict[str, Any]:
     """Paired contrasts of every task that both answer, one family per task.
 
     Where both have a branch of one name, it is compared with itself; where they share none, every branch of one with every branch
@@ -36,6 +42,7 @@ def compare_runs(a: Path, b: Path, targets: Path | None = None, difference: floa
         b: The other.
         targets: The run whose targets and split both answer; None = the first of the two that is a run folder.
         difference: How many more clusters a difference of this size would need is said too; in each metric's own unit.
+        margins: Metric -> difference that counts as none; they come before those of the run.
 
     Raises:
         BadInput: No targets, no bundle, or the two answer different splits.
@@ -47,9 +54,10 @@ def compare_runs(a: Path, b: Path, targets: Path | None = None, difference: floa
     marks = _marks(a, b)
     named = [_named(bundles, mark) for bundles, mark in zip(sides, marks, strict=True)]
     bundles = [bundle for one in named for bundle in one]
+    equal = {**(manifest["config"].get("margins") or {}), **(margins or {})}
     with threadpool_limits(1):
         evaluation = evaluate(held, bundles)
-        boards = [TaskBoard(evaluation, task, manifest["config"].get("margins") or {}) for task in held.tasks]
+        boards = [TaskBoard(evaluation, task, equal) for task in held.tasks]
         pairs = _pairs(sides[0], sides[1], marks)
         tasks = [_task(board, pairs, difference) for board in boards]
     record(held.split.hash, [bundle for one in sides for bundle in one])

@@ -14,8 +14,8 @@ from harness.encoder import encoder_names
 from harness.episode import EpisodeRef, Modality
 from harness.errors import BadInput, UnreadableEpisode
 from harness.features import data_set_blocks
-from harness.listing import listing
 from harness.manifest import code_version
+from harness.margins import check_margins
 from harness.pipeline.ingest import Quarantined, key_of
 from harness.pipeline.plan import Plan, as_json
 from harness.reference import PRIVILEGED
@@ -203,12 +203,7 @@ def _check_options(config: RunConfig) -> None:
             raise BadInput(f"{name}={value}: give at least 1")
     if config.store.max_gib is not None and config.store.max_gib <= 0:
         raise BadInput(f"store.max_gib={config.store.max_gib}: give more than 0")
-    for name, margin in config.margins.items():
-        known = [row["metric"] for row in listing("metrics")]
-        if name not in known:
-            raise BadInput(f"margins.{name}: no such metric{suggest(name, known)}")
-        if not margin > 0:
-            raise BadInput(f"margins.{name}={margin}: give more than 0")
+    check_margins(config.margins)
     if not config.seeds:
         raise BadInput("seeds=[]: give at least one")
     modalities = [m.value for m in Modality]

@@ -43,7 +43,13 @@ SCORE_SCHEMA = pa.schema(
 )
 
 
-def score_run(run: Path, out: Path, bundles: Sequence[Bundle] | None = None, quarantined: int | None = None) -> dict[str, Any]:
+def score_run(
+    run: Path,
+    out: Path,
+    bundles: Sequence[Bundle] | None = None,
+    quarantined: int | None = None,
+    margins: dict[str, float] | None = None,
+) -> dict[str, Any]:
     """Score bundles against the targets of a run, and write scores and leaderboard.
 
     Args:
@@ -51,6 +57,7 @@ def score_run(run: Path, out: Path, bundles: Sequence[Bundle] | None = None, qua
         out: Where `scores.parquet` and `leaderboard.*` go.
         bundles: What to score; None = all of the run, at least one.
         quarantined: Episodes that could not be read; None = as the manifest has it.
+        margins: As `score_paths`.
 
     Raises:
         BadInput: Not a run folder, or a bundle that may not be scored.
@@ -65,7 +72,7 @@ def score_run(run: Path, out: Path, bundles: Sequence[Bundle] | None = None, qua
     lost = len(manifest["quarantined"]) if quarantined is None else quarantined
     with threadpool_limits(1):  # the last bit of a sum depends on the threads, and a score must not depend on the machine
         evaluation = evaluate(held, found)
-        leaderboard = build(evaluation, evidence, lost, manifest["config"].get("margins"))
+        leaderboard = build(evaluation, evidence, lost, {**(manifest["config"].get("margins") or {}), **(margins or {})})
     record(held.split.hash, found)
     out.mkdir(parents=True, exist_ok=True)
     write_scores(evaluation, out / "scores.parquet")
@@ -115,13 +122,16 @@ def held_of(run: Path, manifest: dict[str, Any]) -> Held:
     return replace(held, tasks=tuple(t for t in tasks if t.id in posed), seen=seen)
 
 
-def score_paths(paths: Sequence[Path], targets: Path | None, out: Path) -> dict[str, Any]:
+def score_paths(
+    paths: Sequence[Path], targets: Path | None, out: Path, margins: dict[str, float] | None = None
+) -> dict[str, Any]:
     """Score run folders or bundles.
 
     Args:
         paths: Run folders, or folders with bundles below them.
         targets: The run whose targets and split to score against; None = the run folder itself.
         out: Where the result goes.
+        margins: Metric -> difference that counts as none; they come before those of the run.
 
     Raises:
         BadInput: No run to score against, or no bundle.
@@ -131,12 +141,12 @@ def score_paths(paths: Sequence[Path], targets: Path | None, out: Path) -> dict[
         _refuse_other_rows(run, paths)
     loose = [path for path in paths if is_loose(path)]
     if not loose:
-        return score_run(run, out, bundles_below(paths))
+        return score_run(run, out, bundles_below(paths), margins=margins)
     held = held_of(run, read_manifest(run))
     shutil.rmtree(out / "imported", ignore_errors=True)  # of an earlier score into the same folder
     bound = [bundle for path in loose for bundle in bind_loose(path, held, out / "imported")]
     rest = [path for path in paths if path not in loose]
-    return score_run(run, out, [*(bundles_below(rest) if rest else ()), *bound])
+    return score_run(run, out, [*(bundles_below(rest) if rest else ()), *bound], margins=margins)
 
 
 def _refuse_other_rows(run: Path, paths: Sequence[Path]) -> None:
