@@ -69,11 +69,13 @@ class TableOptions:
         group: Column whose values name the episodes (clusters).
         target: Numeric column to predict.
         features: Numeric input columns.
+        content: Column of what a row is about (a clip, a scene): groups with equal values share content. Never a feature.
     """
 
     group: str | None = None
     target: str | None = None
     features: list[str] = field(default_factory=list)
+    content: str | None = None
 
 
 @dataclass

@@ -36,7 +36,7 @@ TINY_WEIGHTS = "tiny-pretrained"
 """`BranchCard.weights` of a branch whose pretrained weights our own scripts made small, from demo sessions."""
 
 
-def evidence_grade(*, simulated: bool, limited: bool, split: Split, selected: bool = False) -> str:
+def evidence_grade(*, simulated: bool, limited: bool, split: Split, selected: bool = False, shared_content: bool = False) -> str:
     """The weakest of what caps it.
 
     Args:
@@ -44,12 +44,14 @@ def evidence_grade(*, simulated: bool, limited: bool, split: Split, selected: bo
         limited: A limit was set.
         split: A session or a participant on both sides, or one episode on both sides of a border, caps at `dry_run`.
         selected: The folder is one of `espalier select`, which caps at `dry_run` too.
+        shared_content: Two groups on both sides hold the same content, which caps at `dry_run` too.
     """
     if simulated:
         return "mock"
     if limited:
         return "smoke"
-    return "dry_run" if selected or split.unit == "interval" or any(split.shared().values()) else "held_out"
+    capped = selected or shared_content or split.unit == "interval" or any(split.shared().values())
+    return "dry_run" if capped else "held_out"
 
 
 def row_evidence(run: str, weights: str, *, shared: bool = False, imported: bool = False) -> str:

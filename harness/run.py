@@ -29,10 +29,12 @@ from harness.pipeline.processes import processes_of
 from harness.pipeline.sights import with_sights
 from harness.pipeline.workbench import Workbench
 from harness.progress import progress
+from harness.readers.table import TableReader
 from harness.record import EpisodeRecord
 from harness.reference import PRIVILEGED
 from harness.request import Prepared, Request, data_hash, frozen, prepare
 from harness.score import read_manifest, score_run
+from harness.shared_content import Shared
 from harness.splits import Role
 from harness.store import TrackStore
 
@@ -162,6 +164,11 @@ class _Manifest:
         self.plan = prepared.plan
         self.quarantined = list(prepared.quarantined)
         self.failed: list[str] = []
+        reader = self.plan.dataset.reader()
+        self.shared: list[Shared] = []
+        self.content_by: str | None = None
+        if isinstance(reader, TableReader):
+            self.shared, self.content_by = reader.shared_content()
         self.started = prepared.previous.get("started", now())
         self._worked = prepared.previous.get("timings", {}).get("wall_s", 0.0)
         self._began = time.monotonic()
@@ -190,6 +197,8 @@ class _Manifest:
                 "references": list(plan.references),
                 "quarantined": [asdict(q) for q in self.quarantined],
                 "failed": self.failed,
+                "shared_content": [one.as_json() for one in self.shared],
+                "content_by": self.content_by,
                 "lacking": {e: r.lacking for e, r in records.items() if r.lacking},
                 "decoded_frames": {e: r.decoded_frames for e, r in records.items() if r.decoded_frames},
                 "block_widths": plan.block_widths,

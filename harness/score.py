@@ -25,6 +25,7 @@ from harness.pipeline.plan import make_task
 from harness.record import EpisodeRecord
 from harness.report import write_reports
 from harness.report.examples import write_examples
+from harness.shared_content import Shared, on_both_sides
 from harness.splits import Split
 from harness.tables import write_atomically
 from harness.window import WindowSpec
@@ -68,11 +69,19 @@ def score_run(
     if bundles is None and not found:
         raise BadInput(f"{run}: no bundle to score; run `espalier run` to its end first")
     selected = bool(manifest.get("selection"))
-    evidence = evidence_grade(simulated=manifest["simulated"], limited=manifest["limited"], split=held.split, selected=selected)
+    shared = on_both_sides(map(Shared.from_json, manifest.get("shared_content", ())), held.split)
+    evidence = evidence_grade(
+        simulated=manifest["simulated"],
+        limited=manifest["limited"],
+        split=held.split,
+        selected=selected,
+        shared_content=bool(shared),
+    )
     lost = len(manifest["quarantined"]) if quarantined is None else quarantined
     with threadpool_limits(1):  # the last bit of a sum depends on the threads, and a score must not depend on the machine
         evaluation = evaluate(held, found)
         leaderboard = build(evaluation, evidence, lost, {**(manifest["config"].get("margins") or {}), **(margins or {})})
+    leaderboard["split"] |= {"shared_content": [one.as_json() for one in shared], "content_by": manifest.get("content_by")}
     record(held.split.hash, found)
     out.mkdir(parents=True, exist_ok=True)
     write_scores(evaluation, out / "scores.parquet")

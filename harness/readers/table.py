@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from harness.card import Card, TableOptions, first_line, suggest
 from harness.episode import Episode, EpisodeRef, FloatArray, Modality, Track
 from harness.errors import BadInput
+from harness.shared_content import Shared, shared_by_features, shared_by_name
 
 SUFFIXES = (".csv", ".parquet")
 # The types of a CSV column are inferred from its first block: take the whole file where it fits.
@@ -65,7 +66,7 @@ class TableReader:
             BadInput: The file is not a table, or the options name no group or target, or a column that does not serve.
         """
         table = _load(self.root)
-        group = _groups(table[self._options(table).group])
+        group = _text(table[self._options(table).group])
         names = sorted(name for name in pc.unique(group).to_pylist() if name is not None)
         refs = [EpisodeRef(name, (str(self.root),), index, session=name) for index, name in enumerate(names)]
         if not group.null_count:
@@ -85,7 +86,7 @@ class TableReader:
         """
         table = _load(self.root)
         options = self._options(table)
-        rows = np.flatnonzero(pc.equal(_groups(table[options.group]), ref.id).fill_null(False).to_numpy())
+        rows = np.flatnonzero(pc.equal(_text(table[options.group]), ref.id).fill_null(False).to_numpy())
         part = table.take(rows)
         times = np.arange(len(rows), dtype=np.float64)
         tracks = (
@@ -95,6 +96,23 @@ class TableReader:
         )
         return Episode(ref.id, "row", {track.name: track for track in tracks}, ref.session, uris=ref.uris)
 
+    def shared_content(self) -> tuple[list[Shared], str]:
+        """Groups that hold the same content, and what says so: the content column, `features`, or `nothing` where none can.
+
+        Raises:
+            BadInput: As `list_episodes`.
+        """
+        table = _load(self.root)
+        options = self._options(table)
+        group = _text(table[options.group])
+        there = pc.is_valid(group)
+        groups = group.filter(there).to_pylist()
+        if options.content is not None:
+            content = _text(table[options.content]).filter(there).to_pylist()
+            return shared_by_name(groups, content, options.content), f"column {options.content!r}"
+        found = shared_by_features(groups, _numbers(table.filter(there), options.features))
+        return (found, "features") if found is not None else ([], "nothing")
+
     def _options(self, table: pa.Table) -> TableOptions:
         """The card's options, checked against the columns; no features means every numeric column that is left."""
         options, columns = self.card.table, table.column_names
@@ -103,19 +121,19 @@ class TableReader:
         for key, column in (("group", options.group), ("target", options.target)):
             if column is None:
                 raise BadInput(f"{self.root}: which column is the {key}? pass table.{key}=COLUMN; known: {', '.join(columns)}")
-        for column in (options.group, options.target, *options.features):
+        for column in (options.group, options.target, *options.features, *filter(None, [options.content])):
             if column not in columns:
                 raise BadInput(f"{self.root}: no column {column!r}{suggest(str(column), columns)}")
-        special = {options.group, options.target}
-        if len(special) < 2 or special & set(options.features):
-            raise BadInput(f"{self.root}: group, target and features must be different columns; change table.*")
+        special = {options.group, options.target, options.content}
+        if len(special) < 3 or special & set(options.features):
+            raise BadInput(f"{self.root}: group, target, content and features must be different columns; change table.*")
         for column in (options.target, *options.features):
             if not _is_numeric(table[column]):
                 raise BadInput(f"{self.root}: column {column!r} is {table[column].type}, not numeric; name another one")
         features = options.features or [name for name in columns if name not in special and _is_numeric(table[name])]
         if not features:
             raise BadInput(f"{self.root}: no numeric column is left as a feature; pass table.features=[A,B]")
-        return TableOptions(options.group, options.target, list(features))
+        return TableOptions(options.group, options.target, list(features), options.content)
 
 
 def _load(path: Path) -> pa.Table:
@@ -134,8 +152,8 @@ def _read(path: Path, size: int, mtime_ns: int) -> pa.Table:
     return pq.read_table(path, partitioning=None, use_threads=False)
 
 
-def _groups(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """The group of every row as text, null where it has none: an empty or blank cell and NaN say as little as a null."""
+def _text(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Group or content of every row as text, null where it has none: an empty or blank cell and NaN say as little as a null."""
     none = pc.is_null(column, nan_is_null=True)
     text = pc.cast(column, pa.string())
     none = pc.or_(none, pc.equal(pc.utf8_trim_whitespace(text), "").fill_null(True))
@@ -149,6 +167,11 @@ def _is_numeric(column: pa.ChunkedArray) -> bool:
 
 def _track(name: str, table: pa.Table, columns: list[str], times: FloatArray) -> Track:
     """(n, D) float64; empty and NaN cells are not valid."""
-    values: NDArray = np.column_stack([pc.cast(table[column], pa.float64()).to_numpy() for column in columns])
+    values = _numbers(table, columns)
     finite = np.isfinite(values)
     return Track(name, Modality.TABLE, values, times, None if finite.all() else finite, names=tuple(columns))
+
+
+def _numbers(table: pa.Table, columns: list[str]) -> NDArray[np.float64]:
+    """(n, D) the columns, NaN where a cell is empty."""
+    return np.column_stack([pc.cast(table[column], pa.float64()).to_numpy() for column in columns])

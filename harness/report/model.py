@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from harness.report.content import shared_lines
 from harness.report.folds import fold_sections, outlier_lines
 from harness.report.section import Section, interval, number
 
@@ -55,6 +56,7 @@ def headline(leaderboard: dict[str, Any], accesses: str = "") -> list[str]:
     for unit, names in split["shared"].items():
         lines.append(f"shared: {unit} ({len(names)} stand on both sides of the split)")
     lines += [f"shared: {line}" for line in _shared(leaderboard)]
+    lines += shared_lines(split)
     if split["lacking"]:
         lines.append(f"lacking: {split['lacking']} episode(s) lack what the run asks for and are not used; see manifest.json")
     if split["quarantined"]:

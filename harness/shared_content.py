@@ -1,0 +1,203 @@
+"""Groups of a table that hold the same content under two names: what trains on one has seen what the other tests.
+
+By a content column where one is named: equal values. Else by features, which tell only where a coincidence would be a wonder:
+
+* Columns are measured in units of their spread. Two rows are near-duplicates where they agree within a tolerance in every
+  column. The tolerance is the widest of `TOLERANCES` for which the table could hold far more different rows than it does: the
+  product of the columns' levels (range over the tolerance, or over the smallest step where values stand on a grid) exceeds
+  `ROOM` times the square of the number of different rows. Constants, labels and scales of less than `LEAST_LEVELS` levels are no
+  fingerprint and do not count towards it. Where no tolerance will do, features say nothing and no group is named.
+* Two groups are named where at least two different rows of each have a near-duplicate in the other, and more than chance would
+  put there: pairs that agree within ten tolerances and not within one are at least nine times as many as chance pairs within one.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+from scipy.spatial import cKDTree
+from scipy.stats import poisson
+
+from harness.splits import Split
+
+TOLERANCES = (1e-3, 1e-5, 1e-7)  # of a column's spread
+ROOM = 1000.0
+LEAST_LEVELS = 16
+LEAST_ROWS = 2
+SHELL = 10.0  # tolerances
+SEARCHED = 4  # columns
+CHANCE = 1e-4
+MOST_NEIGHBOURS = 50  # pairs per different row: more of them are a cloud, not duplicates
+MOST_PAIRS = 1000  # of groups that are reported
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Shared:
+    """Two groups with content in common.
+
+    Attributes:
+        groups: Their names, sorted.
+        rows: Rows with a counterpart in the other group, of the group that has fewer of them.
+        how: What says so.
+    """
+
+    groups: tuple[str, str]
+    rows: int
+    how: str
+
+    @staticmethod
+    def from_json(body: dict[str, Any]) -> "Shared":
+        """What `as_json` gave."""
+        return Shared((body["groups"][0], body["groups"][1]), body["rows"], body["how"])
+
+    def as_json(self) -> dict[str, Any]:
+        """For the manifest and the leaderboard."""
+        return {"groups": list(self.groups), "rows": self.rows, "how": self.how}
+
+
+def shared_by_name(groups: Sequence[str], content: Sequence[str | None], column: str) -> list[Shared]:
+    """Groups with equal values of a content column; rows without a value share nothing.
+
+    Args:
+        groups: (n,) group of every row.
+        content: (n,) content of every row, None where it has none.
+        column: Name of the content column.
+    """
+    there = [i for i, value in enumerate(content) if value is not None]
+    names, group = np.unique(np.array([groups[i] for i in there], dtype=object).astype(str), return_inverse=True)
+    _, item = np.unique(np.array([content[i] for i in there], dtype=object).astype(str), return_inverse=True)
+    if len(names) < 2:
+        return []
+    rows = csr_array((np.ones(len(there)), (item, group)))
+    return _pairs(names, rows, _binary(rows), np.ones((len(names),) * 2, bool), f"equal values of column {column!r}")
+
+
+def shared_by_features(groups: Sequence[str], features: Floats) -> list[Shared] | None:
+    """Groups with near-duplicate rows, see the module; None where features say nothing.
+
+    Args:
+        groups: (n,) group of every row.
+        features: (n, D), NaN where a cell is empty.
+    """
+    names, group = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
+    different, vector = _different(features)
+    different = _in_spreads(different)
+    found = _tolerance(different)
+    if found is None:
+        return None
+    tolerance, finest = found
+    near, shell = _neighbours(different, finest, tolerance)
+    rows = csr_array((np.ones(len(vector)), (vector, group)), shape=(len(different), len(names)))
+    holds = _binary(rows)
+    reach = _binary(near @ holds)
+    matched = (holds.T @ reach).toarray()
+    chance = (holds.T @ (shell @ holds)).toarray() / (SHELL - 1)
+    count = np.minimum(matched, matched.T)
+    wonder = (count >= LEAST_ROWS) & (poisson.sf(count - 1, chance) < CHANCE)
+    return _pairs(names, rows, reach, wonder, f"near-duplicate features (within {tolerance:g} of every column's spread)")
+
+
+def on_both_sides(shared: Iterable[Shared], split: Split) -> list[Shared]:
+    """Those of which one group is fitted on and the other tested, in any fold."""
+    fitted = {(a, b) for fold in split.folds for a in (*fold.train, *fold.validation) for b in fold.test}
+    return [one for one in shared if one.groups in fitted or one.groups[::-1] in fitted]
+
+
+def _pairs(names: NDArray, rows: csr_array, reach: csr_array, named: NDArray[np.bool_], how: str) -> list[Shared]:
+    """The named pairs, those with most rows first.
+
+    Args:
+        names: (G,).
+        rows: (V, G) rows of every group that are v.
+        reach: (V, G) 1 where the group has a counterpart of v.
+        named: (G, G).
+        how: See `Shared`.
+    """
+    there = (rows.T @ reach).tocoo()
+    found: dict[tuple[int, int], float] = {}
+    for a, b, n in zip(there.row.tolist(), there.col.tolist(), there.data.tolist(), strict=True):
+        if a != b and n and named[a, b]:
+            pair = (min(a, b), max(a, b))
+            found[pair] = min(found.get(pair, n), n)
+    most = sorted(found.items(), key=lambda item: (-item[1], item[0]))[:MOST_PAIRS]
+    return [Shared((str(names[a]), str(names[b])), int(n), how) for (a, b), n in most]
+
+
+def _different(features: Floats) -> tuple[Floats, NDArray[np.int64]]:
+    """(V, D) different rows and (n,) which of them each row is."""
+    plain = np.ascontiguousarray(features) + 0.0  # no minus before a zero
+    plain[np.isnan(plain)] = np.nan  # one bit pattern of the many
+    _, first, which = np.unique(
+        plain.view(np.dtype((np.void, plain.shape[1] * 8))).ravel(), return_index=True, return_inverse=True
+    )
+    return plain[first], which.astype(np.int64)
+
+
+def _in_spreads(rows: Floats) -> Floats:
+    """(V, D') columns in units of their spread, an empty cell far from every value; constants are left out."""
+    columns = []
+    for column in rows.T:
+        known = np.isfinite(column)
+        values = column[known]
+        if not len(values) or (known.all() and np.ptp(values) == 0):
+            continue
+        low, high = np.quantile(values, [0.25, 0.75])
+        spread = (high - low) / 1.349 or values.std() or 1.0
+        scaled = (column - np.median(values)) / spread
+        columns.append(np.where(known, scaled, 1e6 + np.abs(scaled[known]).max()))
+    return np.column_stack(columns) if columns else np.zeros((len(rows), 0))
+
+
+def _tolerance(rows: Floats) -> tuple[float, NDArray[np.int64]] | None:
+    """The widest tolerance at which a coincidence would be a wonder, and the columns that tell most apart."""
+    needed = np.log(ROOM) + 2 * np.log(max(len(rows), 2))
+    for tolerance in TOLERANCES:
+        levels = np.array([_levels(column, tolerance) for column in rows.T])
+        if np.log(levels[levels >= LEAST_LEVELS]).sum() >= needed:
+            return tolerance, np.argsort(-levels, kind="stable")[:SEARCHED]
+    return None
+
+
+def _levels(column: Floats, tolerance: float) -> float:
+    """How many values between the 5th and the 95th percentile the column can tell apart."""
+    values = np.unique(column)
+    steps = np.diff(values)
+    steps = steps[steps > tolerance]
+    if not len(steps):
+        return 1.0
+    low, high = np.quantile(column, [0.05, 0.95])
+    return float(1 + (high - low) / steps.min())
+
+
+def _neighbours(rows: Floats, finest: NDArray[np.int64], tolerance: float) -> tuple[csr_array, csr_array]:
+    """(V, V) 1 where two different rows agree within the tolerance (and for itself), and where only within ten of it.
+
+    Where rows crowd within ten tolerances, equal rows alone are near-duplicates.
+
+    Args:
+        rows: (V, D).
+        finest: Columns in which candidates are searched: in many dimensions a tree finds nothing to cut off.
+        tolerance: In every column.
+    """
+    tree = cKDTree(rows[:, finest])
+    crowded = tree.count_neighbors(tree, SHELL * tolerance, p=np.inf) > MOST_NEIGHBOURS * len(rows)
+    pairs = np.zeros((0, 2), np.int64) if crowded else tree.query_pairs(SHELL * tolerance, p=np.inf, output_type="ndarray")
+    distance = np.abs(rows[pairs[:, 0]] - rows[pairs[:, 1]]).max(axis=1, initial=0.0)
+    near, shell = pairs[distance <= tolerance], pairs[(distance > tolerance) & (distance <= SHELL * tolerance)]
+    itself = np.arange(len(rows))
+    ends = np.concatenate([near, near[:, ::-1], np.column_stack([itself, itself])])
+    return _graph(ends, len(rows)), _graph(np.concatenate([shell, shell[:, ::-1]]), len(rows))
+
+
+def _graph(ends: NDArray[np.int64], size: int) -> csr_array:
+    return csr_array((np.ones(len(ends)), (ends[:, 0], ends[:, 1])), shape=(size, size))
+
+
+def _binary(matrix: csr_array) -> csr_array:
+    out = csr_array(matrix, copy=True)
+    out.data[:] = 1.0
+    return out

@@ -1,0 +1,197 @@
+"""One command on a plain table, with a real Ray: every number of the report against scipy and scikit-learn."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from commands import espalier
+from pipeline_runs import prepared, row, run_here
+from scipy.stats import pearsonr, spearmanr
+from sklearn.linear_model import LinearRegression
+
+FEATURES = ["sharpness", "noise", "contrast", "blur", "motion", "light"]
+SOURCES = ["attic", "barn", "cellar", "dock", "hall", "loft", "yard"]
+MODELS = {"linear": 7, "ridge": 7, "mlp_small": 257, "mlp_medium": 2561}
+
+
+def columns(odd: float = 25.0) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Source -> (24, 6) features and (24,) scores; the scores of the last source follow another rule."""
+    rng = np.random.default_rng(0)
+    out = {}
+    for source in SOURCES:
+        x = rng.normal(size=(24, 6)).round(5)
+        y = 50 + x @ [8, -6, 4, 0, 2, 1] + rng.normal(size=24) + (odd * rng.normal(size=24) if source == SOURCES[-1] else 0)
+        out[source] = (x, y.round(3))
+    return out
+
+
+def write(path: Path, data: dict[str, tuple[np.ndarray, np.ndarray]]) -> Path:
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["source", *FEATURES, "mos"])
+        for source, (xs, ys) in data.items():
+            writer.writerows([source, *x, y] for x, y in zip(xs.tolist(), ys.tolist(), strict=True))
+    return path
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("table")
+
+
+@pytest.fixture(scope="module")
+def out(folder: Path) -> str:
+    """What one command prints."""
+    data = write(folder / "scores.csv", columns())
+    done = espalier(folder / "home", "run", data, "table.group=source", "table.target=mos", "--out", folder / "run")
+    assert done.code == 0, done.err
+    return done.out
+
+
+@pytest.fixture(scope="module")
+def board(out: str, folder: Path) -> dict[str, Any]:
+    body: dict[str, Any] = json.loads((folder / "run" / "leaderboard.json").read_text())
+    return body
+
+
+def answers(folder: Path, branch: str) -> dict[str, np.ndarray]:
+    """Source -> (24,) what the branch said, in the order of the rows."""
+    found = {}
+    for path in (folder / "run" / "bundles" / branch).rglob("part-*.parquet"):
+        table: pa.Table = pq.read_table(path)
+        order = np.argsort([int(sample.partition("#w")[2]) for sample in table["sample"].to_pylist()])
+        found[table["episode"][0].as_py()] = np.array(table["values"].to_pylist())[order, 0]
+    return found
+
+
+def test_every_source_is_left_out_once_and_every_model_runs(board: dict[str, Any]) -> None:
+    assert board["split"]["kind"] == "leave_one_session_out" and board["split"]["folds"] == len(SOURCES)
+    assert {r["branch"] for r in board["rows"]} == {*MODELS, "prior", "oracle"}
+    assert {r["branch"]: r["cost"]["params"] for r in board["rows"] if r["branch"] in MODELS} == MODELS
+    assert board["split"]["shared_content"] == [] and board["split"]["content_by"] == "features"
+
+
+@pytest.mark.parametrize("branch", MODELS)
+def test_numbers_are_those_of_scipy(board: dict[str, Any], folder: Path, branch: str) -> None:
+    detail, said, data = row(board, branch, "quality_score")["detail"], answers(folder, branch), columns()
+    per_fold = []
+    for i, source in enumerate(SOURCES):
+        y = data[source][1]
+        fold = detail["per_fold"][str(i)]
+        assert (fold["group"], fold["n"]) == (source, 24)
+        expected = [np.sqrt(np.mean((said[source] - y) ** 2)), pearsonr(said[source], y)[0], spearmanr(said[source], y)[0]]
+        assert [fold[name] for name in ("rmse", "plcc", "srocc")] == pytest.approx(expected, rel=1e-5)
+        per_fold.append(expected)
+    mean, sd = np.mean(per_fold, axis=0), np.std(per_fold, axis=0, ddof=1)
+    for name, m, s in zip(("rmse", "plcc", "srocc"), mean, sd, strict=True):
+        assert (detail[f"{name}_mean"], detail[f"{name}_sd"]) == pytest.approx((m, s), rel=1e-5)
+        assert detail[f"{name}_folds"] == 7
+    guess, truth = (np.concatenate(parts) for parts in ([said[s] for s in SOURCES], [data[s][1] for s in SOURCES]))
+    assert detail["pooled_rmse"] == pytest.approx(np.sqrt(np.mean((guess - truth) ** 2)), rel=1e-5)
+    assert detail["pooled_plcc"] == pytest.approx(pearsonr(guess, truth)[0], rel=1e-5)
+    assert detail["pooled_srocc"] == pytest.approx(spearmanr(guess, truth)[0], rel=1e-5)
+    assert row(board, branch, "quality_score")["value"] == pytest.approx(detail["pooled_rmse"])
+
+
+def test_linear_is_what_scikit_learn_fits(folder: Path, board: dict[str, Any]) -> None:
+    said, data = answers(folder, "linear"), columns()
+    for source in SOURCES:
+        x, y = (np.concatenate([data[s][i] for s in SOURCES if s != source]) for i in (0, 1))
+        np.testing.assert_allclose(said[source], LinearRegression().fit(x, y).predict(data[source][0]), rtol=1e-5)
+
+
+def test_the_odd_source_is_named_and_is_the_same_for_every_model(out: str, board: dict[str, Any]) -> None:
+    [task] = board["tasks"]
+    assert task["outlier_fold"]["same"] is True and task["outlier_fold"]["group"] == "yard"
+    for branch in MODELS:
+        odd = row(board, branch, "quality_score")["detail"]["outlier_fold"]
+        assert (odd["fold"], odd["group"]) == ("6", "yard") and odd["distance"] > odd["threshold"]
+    assert "yard, the same for every model" in out
+
+
+def test_the_command_prints_it_all(out: str, folder: Path) -> None:
+    markdown = (folder / "run" / "leaderboard.md").read_text()
+    for text in (out, markdown.replace("\\", "")):
+        assert "2,561" in text and "257" in text and "cellar" in text
+        assert "undefined / undefined" in text  # the prior answers one number in every fold
+        assert "srocc mean (sd)" in text and "rmse / plcc / srocc" in text
+
+
+def test_the_prior_has_no_correlation_within_a_fold(board: dict[str, Any]) -> None:
+    detail = row(board, "prior", "quality_score")["detail"]
+    assert {fold["srocc"] for fold in detail["per_fold"].values()} == {None}
+    assert detail["srocc_mean"] is None and detail["srocc_folds"] == 0 and detail["rmse_folds"] == 7
+    # Over all rows there is one, and it is negative: a source far above the others lowers none but its own prior.
+    assert detail["pooled_plcc"] < 0
+
+
+# --- stages in this process
+
+
+WORDS = ("table.group=source", "table.target=mos")
+CHEAP = ("prior", "linear")
+
+
+def test_a_source_under_two_names_caps_the_evidence(tmp_path: Path) -> None:
+    data = columns()
+    x, y = data["attic"]
+    data["dock"] = (np.concatenate([data["dock"][0], x[:7]]), np.concatenate([data["dock"][1], y[:7] + 0.2]))
+    file = write(tmp_path / "scores.csv", data)
+    board = run_here(prepared(file, tmp_path / "run", *WORDS, branches=CHEAP))
+    how = "near-duplicate features (within 0.001 of every column's spread)"
+    assert board["split"]["shared_content"] == [{"groups": ["attic", "dock"], "rows": 7, "how": how}]
+    assert board["evidence"] == "dry_run" and {r["evidence"] for r in board["rows"]} == {"dry_run"}
+    assert "attic and dock: 7 rows" in (tmp_path / "run" / "leaderboard.md").read_text()
+    # Where both names train, nothing is tested that was trained on.
+    words = ("split.train=[attic,dock,barn]", "split.test=[cellar,yard]")
+    board = run_here(prepared(file, tmp_path / "apart", *WORDS, *words, branches=CHEAP))
+    assert board["split"]["shared_content"] == [] and board["evidence"] == "held_out"
+
+
+def test_a_content_column_decides_where_one_is_named(tmp_path: Path) -> None:
+    data = columns()
+    with write(tmp_path / "plain.csv", data).open() as file:
+        head, *rows = csv.reader(file)
+    for i, line in enumerate(rows):
+        line.append(i % 148)  # 168 rows: the last twenty, of the yard, are about what the first of the attic are about
+    with (tmp_path / "scores.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([[*head, "clip"], *rows])
+    ready = prepared(tmp_path / "scores.csv", tmp_path / "run", *WORDS, "table.content=clip", branches=CHEAP)
+    board = run_here(ready)
+    assert board["split"]["content_by"] == "column 'clip'"
+    assert board["split"]["shared_content"] == [{"groups": ["attic", "yard"], "rows": 20, "how": "equal values of column 'clip'"}]
+    # It is a number and yet no feature.
+    bundle = json.loads((ready.plan.bundle("linear", 0, 0) / "manifest.json").read_text())
+    assert bundle["cost"]["params"] == 7
+
+
+def test_features_that_cannot_tell_say_so(tmp_path: Path) -> None:
+    data = {source: (x.round(0).clip(-2, 2), y) for source, (x, y) in columns().items()}
+    board = run_here(prepared(write(tmp_path / "scores.csv", data), tmp_path / "run", *WORDS, branches=CHEAP))
+    assert board["split"]["content_by"] == "nothing" and board["evidence"] == "held_out"
+    assert "too few or too coarse to tell" in (tmp_path / "run" / "leaderboard.md").read_text()
+
+
+def test_two_sources_are_held_out_and_many_are_drawn(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    for count, kind in ((2, "held_out_episode"), (3, "leave_one_session_out"), (101, "held_out_session")):
+        data = {f"s{i:03d}": (rng.normal(size=(2, 6)), rng.normal(size=2)) for i in range(count)}
+        ready = prepared(write(tmp_path / f"{count}.csv", data), tmp_path / f"run{count}", *WORDS, branches=CHEAP)
+        assert ready.plan.split.kind == kind
+        ready = prepared(tmp_path / f"{count}.csv", tmp_path / "all", *WORDS, "split.episodes=[s000,s001]", branches=CHEAP)
+        assert ready.plan.split.kind == "held_out_episode"
+
+
+def test_validation_groups_are_set_aside_when_asked_for(tmp_path: Path) -> None:
+    words = (*WORDS, "split.validation_share=0.1", "branch.mlp_small.steps=100")
+    ready = prepared(write(tmp_path / "scores.csv", columns()), tmp_path / "run", *words, branches=("mlp_small",))
+    run_here(ready)
+    for fold in ready.plan.split.folds:
+        bundle = json.loads((ready.plan.bundle("mlp_small", fold.id, 0) / "manifest.json").read_text())
+        assert tuple(bundle["fitted_on"]["early_stopping"]) == fold.validation
+        assert not set(fold.test) & {e for ids in bundle["fitted_on"].values() for e in ids}
