@@ -22,7 +22,7 @@ from harness.reference import PRIVILEGED
 from harness.score import read_manifest
 from harness.splits import ROLES, Fold, Split, SplitConfig, is_explicit, make_split, resolve_episodes
 from harness.store import TrackStore
-from harness.tasks import FUTURE_LATENT, ON_DEMAND, on_demand, task_ids
+from harness.tasks import FUTURE_LATENT, IMPORTED_TASKS, ON_DEMAND, on_demand, task_ids
 from harness.window import WindowSpec
 
 DEFAULT_BRANCHES = ("majority", "prior", "persistence", "constant_velocity", "chance", "oracle", "copy", "ridge", "mlp")
@@ -159,6 +159,8 @@ def _tasks(request: Request, previous: dict[str, Any], plan: Plan) -> tuple[str,
     tasks = tuple(dict.fromkeys(named)) or there or listed or tuple(t for t in task_ids() if not on_demand(t))
     for task_id in tasks:
         plan.task(task_id)
+        if task_id in IMPORTED_TASKS:
+            raise BadInput(f"task {task_id!r}: no recording poses it, only rows that were imported; see `espalier import`")
     if not (named or there):  # what only models of the run answer comes with them
         more = ("hand_action_chunk", *ON_DEMAND[:2], *dict.fromkeys(latents))
         tasks += tuple(task for task in more if task not in tasks and _modelled(plan, task))
@@ -288,7 +290,10 @@ def data_hash(keys: dict[str, str], without: Iterable[str] = ()) -> str:
 def _previous(out: Path) -> dict[str, Any]:
     """The manifest of the run that the folder holds; empty where it holds nothing."""
     if (out / "manifest.json").is_file():
-        return read_manifest(out)
+        found = read_manifest(out)
+        if "imported" in found:
+            raise BadInput(f"--out {out}: holds imported rows and no run; give another folder")
+        return found
     # Hidden: what a killed write leaves behind.
     if out.exists() and (not out.is_dir() or any(not entry.name.startswith(".") for entry in out.iterdir())):
         raise BadInput(f"--out {out}: there is something else; give a new folder, or that of a run")

@@ -116,7 +116,10 @@ def _csv(path: Path) -> Iterator[Row]:
     try:
         with path.open(newline="", encoding="utf-8-sig", errors="backslashreplace") as file:
             reader = csv.DictReader(file, strict=True)
-            names = list(reader.fieldnames or [])
+            try:
+                names = list(reader.fieldnames or [])
+            except csv.Error:
+                names = []
             if len(set(names)) < len(names) or not names:
                 raise BadInput(f"{path}:1: a CSV file begins with the names of its columns, each once")
             while True:

@@ -7,7 +7,10 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 from commands import call
+from factories import write_xperience_episode
 from qa_rows import ANSWER, imported, qa_row, scored, write_lines
+
+from harness.tasks import IMPORTED_TASKS, task_ids
 
 
 @pytest.fixture(autouse=True)
@@ -161,6 +164,17 @@ def test_rows_that_a_metrics_file_counts_and_the_option_list(tmp_path: Path) -> 
     refused(tmp_path, rows(), "metrics.json", "labels", words=(about,))
     about.write_text("{")
     refused(tmp_path, rows(), "metrics.json", "not JSON", words=(about,))
+
+
+def test_no_run_poses_these_questions(tmp_path: Path) -> None:
+    for i in range(3):
+        write_xperience_episode(tmp_path / "data" / f"s{i}" / "ep0", 24, cameras=(), seed=i)
+    done = call("run", tmp_path / "data", "-t", "qa_action", "--out", tmp_path / "run")
+    assert done.code == 2 and "qa_action" in done.err and "espalier import" in done.err
+    assert imported(write_lines(tmp_path / "rows.jsonl", rows()), tmp_path / "m").code == 0
+    done = call("run", tmp_path / "data", "--out", tmp_path / "m")
+    assert done.code == 2 and "imported rows" in done.err and done.err.count("\n") == 1
+    assert not set(IMPORTED_TASKS) & set(task_ids())
 
 
 def test_a_label_seen_and_not_seen_in_train_is_refused(tmp_path: Path) -> None:
