@@ -248,7 +248,8 @@ def _with_table_defaults(config: RunConfig, request: Request, refs: list[Episode
         return config
     windows = {"length": 1, "stride": 1, **request.passed.get("windows", {})}
     split = replace(config.split, **{"validation_share": 0.0, **request.passed.get("split", {})})
-    if split.kind is None and not is_explicit(split) and 3 <= _groups_of(refs, split) <= MOST_FOLDS:
+    drawn = "test_share" in request.passed.get("split", {}) or is_explicit(split)
+    if split.kind is None and not drawn and 3 <= _groups_of(refs, split) <= MOST_FOLDS:
         split = replace(split, kind="leave_one_session_out")
     return replace(config, windows=replace(config.windows, **windows), split=split)
 

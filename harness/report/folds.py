@@ -4,19 +4,23 @@ from typing import Any
 
 from harness.report.section import Section, number
 
+POOLED = "pooled_"
 RULE = "RMSE farther from the median than in 95 % of runs with alike folds"
 
 
 def fold_sections(rows: list[dict[str, Any]]) -> list[Section]:
-    """Two tables where the rows of a task have numbers by fold, else none.
+    """Two tables where the rows of a task have numbers by fold, one where a single fold has numbers of its rows together.
 
     Args:
         rows: Of one task.
     """
-    rows = [row for row in rows if not row["privileged"] and _by_fold(row)]
+    rows = [row for row in rows if not row["privileged"] and _pooled(row)]
     if not rows:
         return []
-    names = [name for name in next(iter(_by_fold(rows[0]).values())) if name not in ("group", "n")]
+    names = _pooled(rows[0])
+    if not _by_fold(rows[0]):
+        cells = [(row["branch"], _params(row), *(_defined(row["detail"][f"{POOLED}{name}"]) for name in names)) for row in rows]
+        return [Section("All test rows together", ("branch", "params", *names), cells)]
     return [_over_folds(rows, names), _per_fold(rows, names)]
 
 
@@ -32,6 +36,16 @@ def outlier_lines(task: dict[str, Any]) -> list[str]:
     return [f"outlier fold ({RULE}): not the same for every model ({each})"]
 
 
+def _pooled(row: dict[str, Any]) -> list[str]:
+    """Names of the numbers over all rows together."""
+    return [name.removeprefix(POOLED) for name in row["detail"] if name.startswith(POOLED)]
+
+
+def _params(row: dict[str, Any]) -> str:
+    params = row["cost"]["params"]
+    return "-" if params is None else f"{params:,}"
+
+
 def _by_fold(row: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Empty for metrics whose folds have a value and no more."""
     return row["detail"]["per_fold"] if "outlier_fold" in row["detail"] else {}
@@ -43,9 +57,9 @@ def _over_folds(rows: list[dict[str, Any]], names: list[str]) -> Section:
     for row in rows:
         detail, cells = row["detail"], []
         for name in names:
-            cells += [_mean_and_sd(detail, name, len(_by_fold(row))), _defined(detail[f"pooled_{name}"])]
-        odd, params = detail["outlier_fold"], row["cost"]["params"]
-        body.append((row["branch"], "-" if params is None else f"{params:,}", *cells, odd["group"] if odd else "none"))
+            cells += [_mean_and_sd(detail, name, len(_by_fold(row))), _defined(detail[f"{POOLED}{name}"])]
+        odd = detail["outlier_fold"]
+        body.append((row["branch"], _params(row), *cells, odd["group"] if odd else "none"))
     return Section("Over folds: mean (sd over folds, divisor folds - 1); pooled: the rows of all folds together", columns, body)
 
 

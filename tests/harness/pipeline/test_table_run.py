@@ -187,6 +187,33 @@ def test_two_sources_are_held_out_and_many_are_drawn(tmp_path: Path) -> None:
         assert ready.plan.split.kind == "held_out_episode"
 
 
+def test_one_held_out_part_has_the_numbers_of_its_rows_together(tmp_path: Path) -> None:
+    ready = prepared(write(tmp_path / "scores.csv", columns()), tmp_path / "run", *WORDS, "split.test_share=0.3", branches=CHEAP)
+    board = run_here(ready)
+    assert ready.plan.split.kind == "held_out_session" and len(ready.plan.split.folds) == 1
+    detail = row(board, "linear", "quality_score")["detail"]
+    assert "per_fold" not in detail and detail["pooled_plcc"] > 0.5
+    markdown = (tmp_path / "run" / "leaderboard.md").read_text()
+    assert "All test rows together" in markdown and "Every fold" not in markdown
+
+
+def test_several_seeds_are_averaged(tmp_path: Path) -> None:
+    words = (*WORDS, "seeds=[0,1]", "branch.mlp_small.steps=100")
+    ready = prepared(write(tmp_path / "scores.csv", columns()), tmp_path / "run", *words, branches=("mlp_small", "prior"))
+    board = run_here(ready)
+    found = row(board, "mlp_small", "quality_score")
+    assert found["n_seeds"] == 2 and found["detail"]["per_fold"]["0"]["n"] == 24
+    by_seed = []
+    for seed in (0, 1):
+        one = prepared(
+            tmp_path / "scores.csv", tmp_path / f"run{seed}", *WORDS, f"seeds=[{seed}]", *words[-1:], branches=("mlp_small",)
+        )
+        by_seed.append(row(run_here(one), "mlp_small", "quality_score")["detail"])
+    for name in ("pooled_srocc", "rmse_mean", "plcc_mean"):
+        assert found["detail"][name] == pytest.approx(np.mean([detail[name] for detail in by_seed]))
+    assert by_seed[0]["pooled_srocc"] != by_seed[1]["pooled_srocc"]
+
+
 def test_validation_groups_are_set_aside_when_asked_for(tmp_path: Path) -> None:
     words = (*WORDS, "split.validation_share=0.1", "branch.mlp_small.steps=100")
     ready = prepared(write(tmp_path / "scores.csv", columns()), tmp_path / "run", *words, branches=("mlp_small",))
