@@ -1,11 +1,9 @@
 """One run from recordings to a leaderboard. Everything that is there already is kept; only what is missing is done."""
 
 import json
-import os
-import shutil
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -26,6 +24,7 @@ from harness.pipeline.ingest import Quarantined, estimated_bytes, ingest, is_ing
 from harness.pipeline.plan import Plan, as_json
 from harness.pipeline.predict import Block, blocks_of, predict
 from harness.pipeline.processes import processes_of
+from harness.pipeline.share import share_targets
 from harness.pipeline.sights import with_sights
 from harness.pipeline.workbench import Workbench
 from harness.progress import progress
@@ -72,19 +71,38 @@ def run(request: Request, console: Console, choose: Callable[[Plan], Plan] | Non
         BadInput: See `prepare`; nothing of an existing run is touched then.
         WorkFailed: See `ray_session`; the same request goes on from there.
     """
-    prepared = prepare(request)
-    if request.dataset.inferred:
-        print_card(request.dataset, console)
-    manifest = _begin(prepared)
-    plan = prepared.plan
+    return run_together([request], console, choose)[0]
+
+
+def run_together(requests: Sequence[Request], console: Console, choose: Callable[[Plan], Plan] | None = None) -> list[Outcome]:
+    """Do several runs on the same recordings: their fits wait for machines and not for each other.
+
+    Args:
+        requests: At least one; all name the same Ray.
+        console: For progress.
+        choose: As for `run`, of each.
+
+    Raises:
+        BadInput: See `prepare`, of any of them; nothing of an existing run is touched then.
+        WorkFailed: See `ray_session`; the same requests go on from there.
+    """
+    prepared = [prepare(request) for request in requests]
+    if requests[0].dataset.inferred:
+        print_card(requests[0].dataset, console)
+    manifests = [_begin(one) for one in prepared]
+    outcomes: list[Outcome] = []
     try:
-        _work(manifest, console, choose)
-        leaderboard = score_run(plan.out, plan.out, list(find_bundles(plan.out / "bundles")), len(manifest.quarantined))
+        _work(manifests, console, choose)
+        for manifest in manifests:
+            plan = manifest.plan
+            leaderboard = score_run(plan.out, plan.out, list(find_bundles(plan.out / "bundles")), len(manifest.quarantined))
+            manifest.write("done")
+            outcomes.append(Outcome(leaderboard, manifest.quarantined, manifest.failed))
     except BaseException:
-        manifest.write("interrupted")
+        for manifest in manifests[len(outcomes) :]:
+            manifest.write("interrupted")
         raise
-    manifest.write("done")
-    return Outcome(leaderboard, manifest.quarantined, manifest.failed)
+    return outcomes
 
 
 def _begin(prepared: Prepared) -> "_Manifest":
@@ -99,52 +117,37 @@ def _begin(prepared: Prepared) -> "_Manifest":
     return manifest
 
 
-def _work(manifest: "_Manifest", console: Console, choose: Callable[[Plan], Plan] | None) -> None:
+def _work(manifests: list["_Manifest"], console: Console, choose: Callable[[Plan], Plan] | None) -> None:
     """Ingest, fit and predict what is missing. Ray starts once, and only if there is something to do."""
-    prepared, plan = manifest.prepared, manifest.plan
     with ExitStack() as session:
 
         def connect() -> None:
-            session.enter_context(ray_session(prepared.request.address))
-            check_reachable(_folders(plan))
+            session.enter_context(ray_session(manifests[0].prepared.request.address))
+            check_reachable(list(dict.fromkeys(folder for manifest in manifests for folder in _folders(manifest.plan))))
 
-        shares = prepared.request.shares
-        if shares is not None:
-            manifest.quarantined = share_targets(shares, plan)
-        todo = [] if shares is not None else _to_ingest(plan, prepared.refs)
-        if todo:
-            connect()
-            manifest.quarantined += _ingest(plan, todo, console)
-        manifest.quarantined += odd_widths(plan)
-        manifest.plan = plan = with_sights(with_widths(plan))
-        _check_posed(plan, manifest.quarantined)
-        _tell_unposed(plan, plan.tasks if prepared.request.tasks else (), console)
-        if choose:
-            connect()
-            manifest.plan = plan = choose(plan)
-        manifest.failed += _fit_and_predict(plan, connect, console)
+        for manifest in manifests:
+            _survey(manifest, connect, console, choose)
+        for manifest, failed in zip(manifests, _fit([m.plan for m in manifests], connect, console), strict=True):
+            manifest.failed += [f"fit {job.branch} fold {job.fold} seed {job.seed}: {why}" for job, why in failed.items()]
+            manifest.failed += _predict(manifest.plan, failed, connect, console)
 
 
-def share_targets(run: Path, plan: Plan) -> list[Quarantined]:
-    """Give a run the targets of another one on the same recordings; what that one could not read."""
-    found = {file.name: file for file in (run / "targets").glob("*.parquet")}
-    folder = plan.home / "targets"
-    folder.mkdir(exist_ok=True)
-    for file in folder.glob("*.parquet"):
-        if file.name not in found:
-            file.unlink()
-    for name, file in found.items():
-        mine = folder / name
-        if mine.is_file() and (mine.samefile(file) or mine.stat().st_mtime_ns == file.stat().st_mtime_ns):
-            continue
-        partial = mine.with_name(f".{name}.partial")
-        partial.unlink(missing_ok=True)
-        try:
-            os.link(file, partial)
-        except OSError:  # a file system without hard links
-            shutil.copy2(file, partial)
-        partial.replace(mine)
-    return [Quarantined(**lost) for lost in read_manifest(run)["quarantined"]]
+def _survey(manifest: "_Manifest", connect: Callable[[], None], console: Console, choose: Callable[[Plan], Plan] | None) -> None:
+    """Ingest what is missing, and complete the plan with what the data have."""
+    prepared, plan = manifest.prepared, manifest.plan
+    if prepared.request.shares is not None:
+        share_targets(prepared.request.shares, plan)
+        manifest.quarantined = [Quarantined(**lost) for lost in read_manifest(prepared.request.shares)["quarantined"]]
+    elif todo := _to_ingest(plan, prepared.refs):
+        connect()
+        manifest.quarantined += _ingest(plan, todo, console)
+    manifest.quarantined += odd_widths(plan)
+    manifest.plan = plan = with_sights(with_widths(plan))
+    _check_posed(plan, manifest.quarantined)
+    _tell_unposed(plan, plan.tasks if prepared.request.tasks else (), console)
+    if choose:
+        connect()
+        manifest.plan = choose(plan)
 
 
 def _folders(plan: Plan) -> list[Path]:
@@ -304,17 +307,36 @@ def _tell_unposed(plan: Plan, asked: tuple[str, ...], console: Console) -> None:
             console.print(Text(f"task {task_id}: no episode poses it (it needs tracks {needs})", style="yellow"), soft_wrap=True)
 
 
-def _fit_and_predict(plan: Plan, connect: Callable[[], None], console: Console) -> list[str]:
-    bench = Workbench(plan)
+def _jobs(plan: Plan) -> list[FitJob]:
+    """Every fit of a run; a branch that what is hidden leaves without a task has none."""
     seeing = [branch for branch in plan.branches if branch not in plan.blinded]
-    jobs = [FitJob(branch, fold.id, seed) for branch in seeing for fold in plan.split.folds for seed in plan.seeds(branch)]
-    to_fit = [job for job in jobs if not is_fitted(plan, job, bench)]
-    failed: dict[FitJob, str] = {}
-    if to_fit:
+    return [FitJob(branch, fold.id, seed) for branch in seeing for fold in plan.split.folds for seed in plan.seeds(branch)]
+
+
+def _fit(plans: list[Plan], connect: Callable[[], None], console: Console) -> list[dict[FitJob, str]]:
+    """Fit what is missing of all runs at once; the failed jobs of each, with one line."""
+    todo: list[tuple[Plan, FitJob]] = []
+    owners: list[int] = []
+    for owner, plan in enumerate(plans):
+        bench = Workbench(plan)
+        missing = [(plan, job) for job in _jobs(plan) if not is_fitted(plan, job, bench)]
+        todo += missing
+        owners += [owner] * len(missing)
+    failed: list[dict[FitJob, str]] = [{} for _ in plans]
+    if todo:
         connect()
-        with progress("fit", len(to_fit), console) as tick:
-            failed = fit(plan, to_fit, lambda job: tick(job.branch))
-    ready = [job for job in jobs if job not in failed]
+        with progress("fit", len(todo), console) as tick:
+            lines = fit(todo, lambda plan, job: tick(f"{job.branch} {plan.out.name}" if len(plans) > 1 else job.branch))
+        for owner, (_, job), line in zip(owners, todo, lines, strict=True):
+            if line:
+                failed[owner][job] = line
+    return failed
+
+
+def _predict(plan: Plan, unfitted: Collection[FitJob], connect: Callable[[], None], console: Console) -> list[str]:
+    """Predict what is missing of a run; one line for what failed."""
+    bench = Workbench(plan)
+    ready = [job for job in _jobs(plan) if job not in unfitted]
     ready += [FitJob(name, fold.id, plan.config.seeds[0]) for name in plan.references for fold in plan.split.folds]
     blocks = [block for job in ready for block in blocks_of(plan, bench, job.branch, job.fold, job.seed)]
     to_predict = [block for block in blocks if not block.part(plan).is_file()]
@@ -325,12 +347,11 @@ def _fit_and_predict(plan: Plan, connect: Callable[[], None], console: Console) 
         connect()
         with progress("predict", len(to_predict), console) as tick:
             costs = predict(plan, to_predict, lambda block: tick(f"{block.branch} {block.episode}"))
-    lines = [f"fit {job.branch} fold {job.fold} seed {job.seed}: {why}" for job, why in failed.items()]
     lost: dict[tuple[str, str], list[str]] = {}
     for block, cost in costs.items():
         if "error" in cost:
             lost.setdefault((block.branch, cost["error"]), []).append(block.episode)
-    return lines + [f"predict {branch}: {why} ({_some(sorted(set(e)))})" for (branch, why), e in lost.items()]
+    return [f"predict {branch}: {why} ({_some(sorted(set(e)))})" for (branch, why), e in lost.items()]
 
 
 def _some(episodes: list[str]) -> str:

@@ -25,7 +25,7 @@ from harness.pipeline.cluster import ray_session
 from harness.pipeline.plan import Plan
 from harness.reference import PRIVILEGED
 from harness.request import Request, prepare
-from harness.run import run
+from harness.run import run, run_together
 
 DEFAULT_BRANCHES = ("ridge", "mlp")
 VARIANTS = "variants"
@@ -73,7 +73,6 @@ def ablate(asked: Asked, console: Console) -> Ablated:
     replacements = [parse_replacement(word) for word in asked.replace]
     request = _full(asked, replacements)
     prepare(request)  # what is wrong with the words is said before Ray starts
-    codes, done = [], []
     with ray_session(request.address):
         plans: list[Plan] = []
 
@@ -83,16 +82,14 @@ def ablate(asked: Asked, console: Console) -> Ablated:
             return plan
 
         _tell(console, "the full arm")
-        codes.append(run(request, console, look).exit_code)
+        outcomes = [run(request, console, look)]
         variants = _variants(asked, replacements, plans[0])
-        for number, variant in enumerate(variants, 1):
-            _tell(console, f"{variant.name} ({number} of {len(variants)})")
-            codes.append(run(_arm(request, variant, plans[0]), console).exit_code)
-            done.append(variant)
-    ablation = build(request.out, {variant: folder_of(request.out, variant) for variant in done})
+        _tell(console, f"{len(variants)} variants: {', '.join(variant.name for variant in variants)}")
+        outcomes += run_together([_arm(request, variant, plans[0]) for variant in variants], console)
+    ablation = build(request.out, {variant: folder_of(request.out, variant) for variant in variants})
     write_json(request.out / "ablation.json", ablation)
     (request.out / "ablation.md").write_text(markdown(ablation))
-    return Ablated(ablation, max(codes))
+    return Ablated(ablation, max(outcome.exit_code for outcome in outcomes))
 
 
 def folder_of(out: Path, variant: Variant) -> Path:

@@ -3,7 +3,7 @@
 import json
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -95,38 +95,41 @@ def fit_branch(plan: Plan, job: FitJob, bench: Workbench | None = None) -> float
     return seconds
 
 
-def fit(plan: Plan, jobs: list[FitJob], tick: Callable[[FitJob], None]) -> dict[FitJob, str]:
-    """Run fits as Ray tasks.
+def fit(todo: Sequence[tuple[Plan, FitJob]], tick: Callable[[Plan, FitJob], None]) -> list[str]:
+    """Run fits as Ray tasks, those of several runs side by side.
 
     Returns:
-        Failed job -> one line; the other jobs are done.
+        For each one line on why it failed; empty where it is done.
     """
     import ray  # noqa: PLC0415
     from ray.exceptions import RayError, RayTaskError  # noqa: PLC0415
 
     from harness.pipeline.cluster import TRIES_AFTER_DEATH  # noqa: PLC0415
 
-    failed: dict[FitJob, str] = {}
+    failed = [""] * len(todo)
     pending = {}
     offered = machines()
-    there, shared = float(ray.cluster_resources().get("CPU", 1.0)), ray.put(plan)
-    for job in jobs:
+    there = float(ray.cluster_resources().get("CPU", 1.0))
+    shared: dict[int, Any] = {}
+    for number, (plan, job) in enumerate(todo):
         card = plan.make_branch(job.branch).card
         cpus = min(card.fit_cpus, there)
         if card.fit_gpus and (missing := lacking(cpus, card.fit_gpus, offered)):  # Ray would wait for such a machine for ever
-            failed[job] = f"needs {missing}; name a cluster with --address"
-            tick(job)
+            failed[number] = f"needs {missing}; name a cluster with --address"
+            tick(plan, job)
             continue
+        if id(plan) not in shared:
+            shared[id(plan)] = ray.put(plan)
         remote = ray.remote(num_cpus=cpus, num_gpus=card.fit_gpus, max_retries=TRIES_AFTER_DEATH)(fit_branch)
-        pending[remote.remote(shared, job)] = job
+        pending[remote.remote(shared[id(plan)], job)] = number
     while pending:
         done, _ = ray.wait(list(pending), num_returns=1)
-        job = pending.pop(done[0])
+        number = pending.pop(done[0])
         try:
             ray.get(done[0])
         except RayTaskError as error:
-            failed[job] = f"{type(error.cause).__name__}: {first_line(error.cause)}"
+            failed[number] = f"{type(error.cause).__name__}: {first_line(error.cause)}"
         except RayError as error:
-            failed[job] = f"its worker died ({type(error).__name__}: {first_line(error)})"
-        tick(job)
+            failed[number] = f"its worker died ({type(error).__name__}: {first_line(error)})"
+        tick(*todo[number])
     return failed

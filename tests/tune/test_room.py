@@ -41,7 +41,7 @@ def test_without_gpus_models_of_full_size_are_not_run(ray_without_gpus: None, tm
     [(name, why)] = without_room(ready.request).items()
     assert name == "policy:act" and why.startswith("not_run: needs 1 CPU(s) and 1 GPU(s) on one machine")
     job = FitJob("policy:act", 0, 0)
-    assert fit(ready.plan, [job], lambda _: None)[job].startswith("needs 1 CPU(s) and 1 GPU(s) on one machine")
+    assert fit([(ready.plan, job)], lambda *_: None)[0].startswith("needs 1 CPU(s) and 1 GPU(s) on one machine")
 
 
 def test_only_workers_that_were_given_a_gpu_see_one(monkeypatch: pytest.MonkeyPatch) -> None:
