@@ -75,7 +75,7 @@ def align(
     there = given[position] == ids
     spoken = dict.fromkeys(word for _, rows in slices for word in rows.vocabulary)
     words = (*classes, *(word for word in spoken if word not in set(classes)))
-    rows = concatenate([on_words(rows, words) for _, rows in slices])
+    rows = concatenate([_of_width(on_words(rows, words), task, truth) for _, rows in slices])
     rows = _checked(rows.take(position), task, truth)
     if there.all():
         return rows
@@ -83,6 +83,14 @@ def align(
     labels = None if rows.labels is None else np.where(there, rows.labels, -1).astype(np.int32)
     sets = None if rows.label_sets is None else rows.label_sets & there[:, None]
     return replace(rows, status=status, labels=labels, label_sets=sets)
+
+
+def _of_width(rows: Predictions, task: Task, truth: Targets) -> Predictions:
+    """A part whose vectors are of another width fails alone: joined with others it would drag them along."""
+    if task.answer != "vector" or rows.values is None or rows.values.shape[1] == _width(truth):
+        return rows
+    lost = np.full((len(rows), _width(truth)), np.nan, np.float32)
+    return replace(rows, values=lost, status=np.where(rows.ok, Status.SCHEMA_ERROR.value, rows.status))
 
 
 def _checked(rows: Predictions, task: Task, truth: Targets) -> Predictions:

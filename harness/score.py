@@ -17,7 +17,8 @@ from harness.dataset import Dataset
 from harness.errors import BadInput
 from harness.evaluate import FLOOR, Cell, Evaluation, evaluate
 from harness.held import Held
-from harness.imports.own_rows import bind_loose, is_loose
+from harness.imports.mark import is_loose, run_named
+from harness.imports.own_rows import bind_loose
 from harness.leaderboard import build, evidence_grade
 from harness.ledger import accesses, record
 from harness.manifest import write_json
@@ -171,12 +172,13 @@ def _refuse_other_rows(run: Path, paths: Sequence[Path]) -> None:
 
 
 def run_of(paths: Sequence[Path], targets: Path | None = None) -> Path:
-    """The run whose targets are answered: as named, else the first of the paths that is a run folder.
+    """The run whose targets are answered: as named, else the first of the paths that is a run folder, or was imported for one.
 
     Raises:
         BadInput: None is.
     """
     run = targets or next((p for p in paths if (p / "split.json").is_file()), None)
+    run = run or next((named for path in paths if (named := run_named(path)) is not None), None)
     if run is None:
         raise BadInput(f"{paths[0]}: not a run folder; name the run whose targets it answers with --targets")
     return run

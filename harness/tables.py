@@ -199,13 +199,14 @@ def _sets(table: pa.Table) -> tuple[NDArray[np.bool_], tuple[str, ...]] | None:
 
 
 def _matrix(table: pa.Table, name: str) -> NDArray | None:
-    """A list column as (n, D). Rows of another length than the first are NaN: the metric counts them as failed."""
+    """A list column as (n, D). Rows of another length than most are NaN: the metric counts them as failed."""
     column = _combined(table, name)
     n = len(column)
     if not n or column.null_count == n:
         return None
     lengths = np.diff(np.asarray(column.offsets))
-    width = int(lengths.max())
+    widths = np.bincount(lengths)[:0:-1]  # of no length are rows that failed; of equally frequent widths the longer
+    width = len(widths) - int(widths.argmax()) if len(widths) else 0
     flat = column.flatten().to_numpy(zero_copy_only=False)
     if (lengths == width).all():
         return np.asarray(flat).reshape(n, width)

@@ -15,6 +15,7 @@ from harness.errors import BadInput
 from harness.held import Held
 from harness.imports.folder import bundle_folder
 from harness.imports.problems import Problems
+from harness.imports.source import shown
 from harness.record import EpisodeRecord, file_stem
 from harness.tables import predictions_table, write_atomically
 from harness.tasks.base import Task
@@ -73,7 +74,7 @@ class Binder:
             elif task not in self.tasks:
                 self._strange(row, f"the run does not pose {task}")
             elif episode not in self.held.split.folds[fold].test or not there:
-                self._strange(row, f"episode {episode} is not tested in fold {fold}")
+                self._strange(row, f"episode {shown(episode)} is not tested in fold {fold}")
             else:
                 by_place.setdefault((fold, row["seed"]), {}).setdefault(task, []).append(row)
         for place, by_task in sorted(by_place.items()):
@@ -85,7 +86,7 @@ class Binder:
 
     def _strange(self, row: dict[str, Any], why: str) -> None:
         where = row.get("where") or self.where
-        self.problems.add(STRANGE, where, f"sample {row['sample']} of {row['task']}: {why}; are they of another data set?")
+        self.problems.add(STRANGE, where, f"sample {shown(row['sample'])} of {row['task']}: {why}; are they of another data set?")
 
     def _write(self, episode: str, place: Place, by_task: dict[str, list[dict[str, Any]]], known: dict[str, Any]) -> None:
         tables = []
@@ -96,7 +97,7 @@ class Binder:
             kept = [row for row in rows if row["sample"] in at]
             for row in rows:
                 if row["sample"] not in at:
-                    self._strange(row, f"episode {episode} has no such sample")
+                    self._strange(row, f"episode {shown(episode)} has no such sample")
             if not kept:
                 continue
             index = np.array([at[row["sample"]] for row in kept], np.int64)

@@ -10,7 +10,7 @@ from typing import Any
 
 from harness.errors import BadInput
 from harness.imports.problems import Problems
-from harness.imports.source import read_rows
+from harness.imports.source import read_rows, shown
 from harness.imports.spill import Spill
 
 DAMAGED = "damaged row(s) left out"
@@ -110,5 +110,4 @@ def digest(value: Any) -> int:
 
 
 def _named(key: Any) -> str:
-    text = f"id {key}" if isinstance(key, str) else f"{key[0]}, sample {key[1]}"
-    return text if len(text) <= 200 else f"{text[:200]}..."
+    return f"id {shown(key)}" if isinstance(key, str) else f"sample {shown(key[1])} of {key[0]}"

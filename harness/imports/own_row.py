@@ -11,7 +11,7 @@ import numpy as np
 from harness.answers import Status
 from harness.errors import BadInput
 from harness.imports.answer_text import is_label, is_object_list
-from harness.imports.source import storable
+from harness.imports.source import shown, storable
 from harness.tasks import get_task
 from harness.tasks.base import Task
 
@@ -45,7 +45,7 @@ def read_row(body: dict[str, Any]) -> dict[str, Any]:
     """
     task = body.get("task")
     if not isinstance(task, str):
-        raise ValueError(f"task is no text ({_shown(task)})")
+        raise ValueError(f"task is no text ({shown(task)})")
     kind = task_of(task).answer
     row: dict[str, Any] = {"task": task, "sample": _ident(body, "sample")}
     row["episode"] = _ident(body, "episode") if body.get("episode") is not None else _episode_of(row["sample"])
@@ -58,7 +58,7 @@ def read_row(body: dict[str, Any]) -> dict[str, Any]:
     row["raw"] = storable(raw) if isinstance(raw, str) else None
     seen = body.get("seen_until")
     if seen is not None and not _is_number(seen):
-        raise ValueError(f"seen_until is no number of seconds ({_shown(seen)})")
+        raise ValueError(f"seen_until is no number of seconds ({shown(seen)})")
     row["seen_until"] = None if seen is None else _float(seen)
     return row | _answer(row["status"], kind, body)
 
@@ -109,14 +109,14 @@ def _is_number(value: Any) -> bool:
 def _ident(body: dict[str, Any], name: str) -> str:
     value = body.get(name)
     if not isinstance(value, str) or len(value) > LONGEST_ID or (name == "sample" and not value):
-        raise ValueError(f"{name} is no id ({_shown(value)})")
+        raise ValueError(f"{name} is no id ({shown(value)})")
     return storable(value)
 
 
 def _episode_of(sample: str) -> str:
     episode, mark, rest = sample.rpartition("#")
     if not mark or not OUR_MARK.fullmatch(rest):
-        raise ValueError(f"no episode, and the sample id {_shown(sample)} does not begin with one")
+        raise ValueError(f"no episode, and the sample id {shown(sample)} does not begin with one")
     return episode
 
 
@@ -125,7 +125,7 @@ def _count(body: dict[str, Any], name: str) -> int:
     if value is None:
         return 0
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**31:
-        raise ValueError(f"{name} is no number from 0 up ({_shown(value)})")
+        raise ValueError(f"{name} is no number from 0 up ({shown(value)})")
     return value
 
 
@@ -134,12 +134,5 @@ def _status(body: dict[str, Any]) -> str:
     if value is None:
         return Status.OK.value
     if not isinstance(value, str) or value not in STATUSES:
-        raise ValueError(f"status {_shown(value)} is not known; there are {', '.join(sorted(STATUSES))}")
+        raise ValueError(f"status {shown(value)} is not known; there are {', '.join(sorted(STATUSES))}")
     return value
-
-
-def _shown(value: Any) -> str:
-    if value is None:
-        return "it is missing"
-    text = repr(value) if isinstance(value, (str, bool, int, float)) else type(value).__name__
-    return text if len(text) <= 60 else f"{text[:60]}..."

@@ -20,17 +20,14 @@ from harness.held import Held
 from harness.imports.bind import About, Binder
 from harness.imports.first_pass import Entry, FirstPass
 from harness.imports.folder import appearing, held_at
+from harness.imports.mark import MARK, read_mark, write_mark
 from harness.imports.own_row import read_row
 from harness.imports.problems import Problems
 from harness.imports.request import ImportRequest
 from harness.imports.source import read_object
 from harness.imports.spill import Spill
-from harness.manifest import write_json
 from harness.record import file_stem
 from harness.tables import PREDICTION_SCHEMA
-
-LOOSE = "import.json"  # marks a folder of rows that answer a run which is not named yet
-SCHEMA = "espalier.import/1"
 
 
 def import_rows(request: ImportRequest) -> dict[str, Any]:
@@ -54,20 +51,16 @@ def import_rows(request: ImportRequest) -> dict[str, Any]:
                 (episode, [_failing(body) if index in read.conflicting else body for index, body in rows])
                 for episode, rows in spill.episodes()
             )
-            if held is None:
+            if held is None or request.targets is None:
                 done = _put_away(folder, request, episodes, about, problems)
             else:
                 binder = Binder(held, request.name, folder / "bundles", about, problems)
                 done = _bind(binder, episodes, files[0])
+                write_mark(folder, {"name": request.name, "targets": str(request.targets.resolve())})
         finally:
             spill.close()
         (folder / "spill").rmdir()
     return {"name": request.name, "published": {}, **done}
-
-
-def is_loose(path: Path) -> bool:
-    """True for a folder of rows that wait for their run."""
-    return (path / LOOSE).is_file()
 
 
 def bind_loose(path: Path, held: Held, folder: Path) -> list[Bundle]:
@@ -81,14 +74,12 @@ def bind_loose(path: Path, held: Held, folder: Path) -> list[Bundle]:
     Raises:
         BadInput: Rows are missing, or of samples that the run does not test.
     """
-    said = read_object(path / LOOSE)
+    said = read_mark(path)
     try:
-        if said["schema"] != SCHEMA:
-            raise KeyError("schema")
         problems = Problems(said["allow_partial"], dict(said["counts"]), dict(said["first"]))
         binder = Binder(held, said["name"], folder, About(**said["about"]), problems)
     except (KeyError, TypeError) as error:
-        raise BadInput(f"{path / LOOSE}: not what `espalier import` writes ({error}); import again") from error
+        raise BadInput(f"{path / MARK}: not what `espalier import` writes ({error}); import again") from error
     done = _bind(binder, _loose_rows(path), path)
     return list(done["bundles"])
 
@@ -157,8 +148,8 @@ def _put_away(
         tasks |= {row["task"] for row in rows}
     if not count:
         raise BadInput(f"{request.files[0]}: no row is left ({problems.summary()})")
-    said = {"schema": SCHEMA, "name": request.name, "allow_partial": request.allow_partial, "about": asdict(about)}
-    write_json(folder / LOOSE, said | {"counts": problems.counts, "first": problems.first})
+    said = {"name": request.name, "allow_partial": request.allow_partial, "about": asdict(about)}
+    write_mark(folder, said | {"counts": problems.counts, "first": problems.first})
     return {"rows": count, "episodes": names, "tasks": sorted(tasks), "note": problems.note()}
 
 

@@ -9,6 +9,7 @@ from harness.imports.bind import About, Binder
 from harness.imports.problems import Problems
 from harness.imports.published import UNKNOWN
 from harness.imports.qa_row import Answer, QaRow
+from harness.imports.source import shown
 from harness.tasks.qa import QaTask
 
 OTHER_TRUTH = "row(s) whose truth is not that of the run, left out"
@@ -24,7 +25,7 @@ class QaBinder(Binder):
         for row in rows:
             wrong = next((task for task, truth in known.get(row.id, {}).items() if _says(row, task) not in (None, truth)), None)
             if wrong is not None:
-                self.problems.add(OTHER_TRUTH, self.where, f"sample {row.id} of {wrong}: the run has another truth")
+                self.problems.add(OTHER_TRUTH, self.where, f"sample {shown(row.id)} of {wrong}: the run has another truth")
                 continue
             kept += [_plain(row, name, answer) for name, answer in row.answers.items() if f"qa_{name}" in self.tasks]
             if not any(f"qa_{name}" in self.tasks for name in row.answers):

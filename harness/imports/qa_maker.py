@@ -17,6 +17,7 @@ from harness.imports.published import PublishedFigures
 from harness.imports.qa_arrays import answers_of, samples_of, targets_of
 from harness.imports.qa_row import FIELDS, Answer, QaRow
 from harness.imports.request import ImportRequest
+from harness.imports.source import shown
 from harness.record import EpisodeRecord, file_stem
 from harness.reference import PRIVILEGED, copy_current
 from harness.splits import Split
@@ -140,7 +141,9 @@ class QaMaker:
             raise BadInput(f"{files[0]}: no row is left ({problems.summary()})")
         both = sorted(self.seen & self.unseen)
         if both:
-            raise BadInput(f"{files[0]}: rows say of {both[0]!r} both that train has it and that it has not; correct the file")
+            raise BadInput(
+                f"{files[0]}: rows say of {shown(both[0])} both that train has it and that it has not; correct the file"
+            )
         seen = {"qa_action": sorted(self.seen)} if self.seen or self.unseen else {}
         split = imported_split(self.episodes, f"{self.digest:032x}", self.spec)
         run = ImportedRun([file.name for file in files], [task.id for task in self.tasks], seen, problems.note(), self.rows)

@@ -7,7 +7,7 @@ from typing import Any
 from harness.answers import Status
 from harness.imports.answer_text import has_all_keys, is_label, is_object_list, is_strict, is_yes_no, read_answer
 from harness.imports.published import UNKNOWN
-from harness.imports.source import storable
+from harness.imports.source import shown, storable
 
 FIELDS = ("action", "subtask", "transition", "next_action", "contact", "objects")
 LONGEST_ID = 1000  # characters
@@ -86,36 +86,29 @@ def read_row(body: dict[str, Any]) -> QaRow:
 def _ident(body: dict[str, Any], name: str) -> str:
     value = body.get(name)
     if not isinstance(value, str) or not value.strip() or len(value) > LONGEST_ID:
-        raise ValueError(f"{name} is no id ({_shown(value)})")
+        raise ValueError(f"{name} is no id ({shown(value)})")
     return storable(value)
-
-
-def _shown(value: Any) -> str:
-    if value is None:
-        return "it is missing"
-    text = repr(value) if isinstance(value, (str, int, float, bool)) else type(value).__name__
-    return text if len(text) <= 60 else f"{text[:60]}..."
 
 
 def _truth(body: dict[str, Any]) -> dict[str, Any]:
     label = body.get("true_label")
     if not is_label(label):
-        raise ValueError(f"true_label is no label ({_shown(label)})")
+        raise ValueError(f"true_label is no label ({shown(label)})")
     assert isinstance(label, str)
     truth: dict[str, Any] = {"action": storable(label)}
     stated = body.get("true_json")
     if stated is None:
         return truth
     if not isinstance(stated, dict):
-        raise ValueError(f"true_json is no object ({_shown(stated)})")
+        raise ValueError(f"true_json is no object ({shown(stated)})")
     if stated.get("action", label) != label:
-        raise ValueError(f"true_label {_shown(label)} and true_json.action {_shown(stated['action'])} differ")
+        raise ValueError(f"true_label {shown(label)} and true_json.action {shown(stated['action'])} differ")
     for name in FIELDS[1:]:
         value = stated.get(name)
         if value is None:
             continue
         if not _fits(name, value) and value != UNKNOWN:
-            raise ValueError(f"true_json.{name} is not of its kind ({_shown(value)})")
+            raise ValueError(f"true_json.{name} is not of its kind ({shown(value)})")
         truth[name] = [storable(item) for item in value] if isinstance(value, list) else storable(value)
     return truth
 
@@ -131,7 +124,7 @@ def _seen(value: Any) -> bool | None:
         return None
     known = {0: False, 1: True, "0": False, "1": True, "False": False, "True": True, "false": False, "true": True}
     if not isinstance(value, (str, int, float)) or value not in known:
-        raise ValueError(f"true_label_seen_in_train is neither 0 nor 1 ({_shown(value)})")
+        raise ValueError(f"true_label_seen_in_train is neither 0 nor 1 ({shown(value)})")
     return known[value]  # type: ignore[index]
 
 

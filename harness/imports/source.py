@@ -78,6 +78,14 @@ def parse(text: str | bytes) -> Any:
         raise ValueError("nested too deeply") from error
 
 
+def shown(value: Any) -> str:
+    """A value of a row for one line of a message, whatever stands in it: quoted, escaped and cut."""
+    if value is None:
+        return "it is missing"
+    text = repr(value) if isinstance(value, (str, bool, int, float)) else type(value).__name__
+    return text if len(text) <= 60 else f"{text[:60]}..."
+
+
 def storable(text: str) -> str:
     """The text in valid Unicode: lone surrogates, which JSON can spell and no file can hold, are spelt out."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -11,6 +11,7 @@ from typing import Any
 from harness.errors import BadInput
 from harness.imports.first_pass import Entry, FirstPass
 from harness.imports.folder import appearing, held_at
+from harness.imports.mark import write_mark
 from harness.imports.problems import Problems
 from harness.imports.published import PublishedFigures
 from harness.imports.qa_binding import make_binder
@@ -84,6 +85,7 @@ def _bind(
         binder.add_rows(episode, rows)
     figures = published.by_task(options)
     bundles = binder.finish({"published": figures})
+    write_mark(folder, {"name": request.name, "targets": str(request.targets.resolve())})
     return {
         "name": request.name, "rows": published.rows, "episodes": len(binder.episodes), "tasks": list(bundles[0].routes),
         "note": problems.note(), "published": figures,

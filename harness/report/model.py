@@ -188,6 +188,7 @@ def _notes(row: dict[str, Any], evidence: str) -> list[str]:
         ends = "" if detail["mae_ci_low"] is None else f" [{number(detail['mae_ci_low'])}, {number(detail['mae_ci_high'])}]"
         notes.append(f"mae {number(detail['mae_mean'])}{ends}")
     notes += detail.get("notes", [])
+    notes += [f"published {name} {number(value)}" for name, value in detail.get("published", {}).items()]
     notes += [f"{n} {status}" for status, n in row["failures"].items()]
     if row["failures"]:
         worst = number(row["bounds"]["worst"]) if row["bounds"]["worst"] is not None else "unbounded"

@@ -142,7 +142,7 @@ def test_a_line_that_is_no_row(line: str, said: tuple[str, ...], tmp_path: Path)
 
 def test_duplicates_and_conflicts(tmp_path: Path) -> None:
     lines = rows()
-    refused(tmp_path, [*lines, lines[0]], "rows.jsonl:13", "id s0__ep0:qa:0 again")
+    refused(tmp_path, [*lines, lines[0]], "rows.jsonl:13", "id 's0__ep0:qa:0' again")
     other = qa_row("s0__ep0", 0, {**ANSWER, "contact": "no"})
     refused(tmp_path, [*lines, other], "rows.jsonl:13", "another answer")
     truth = qa_row("s0__ep0", 0, true={"contact": "no"})

@@ -54,6 +54,7 @@ def index_of(task: str, rank: int = 0) -> int:
 
 def test_the_truth_is_at_the_ceiling_from_every_format_and_bound_at_either_end(run: Path, tmp_path: Path) -> None:
     now = bound(run, tmp_path / "now", right_rows())
+    assert call("score", tmp_path / "now" / "made", "--out", tmp_path / "remembered").code == 0  # the run named at import
     assert set(now) == set(TASKS)
     ceilings = {"imu_to_hand_pose": 0.0}
     for task, row in now.items():
@@ -203,3 +204,24 @@ def test_files_that_are_none(run: Path, tmp_path: Path) -> None:
         done = imported(tmp_path / "rows.jsonl", tmp_path / "made", *words, kind="jsonl")
         assert done.code == 2 and said in done.err and done.err.count("\n") == 1, done
     assert "not empty" in imported(tmp_path / "rows.jsonl", tmp_path, "--name", "x", kind="jsonl").err
+
+
+def test_a_bundle_written_by_hand_loses_its_odd_rows_alone(run: Path, tmp_path: Path) -> None:
+    """Another language may write parts with vectors of any width; one of them must not take the others along."""
+    bound(run, tmp_path, right_rows())
+    [part] = (tmp_path / "made").rglob("part-b-*.parquet")
+    rows = pq.read_table(part).to_pylist()
+    odd = [row for row in rows if row["task"] == "imu_to_hand_pose"]
+    odd[0]["values"] = [0.0] * 50
+    tables = [pa.Table.from_pylist([r for r in rows if r["task"] == t], schema=PREDICTION_SCHEMA) for t in TASKS]
+    second = part.with_name(part.name.replace("0000000", "0000001"))
+    with pq.ParquetWriter(part, PREDICTION_SCHEMA) as writer, pq.ParquetWriter(second, PREDICTION_SCHEMA) as apart:
+        apart.write_table(pa.Table.from_pylist([odd[1] | {"values": [1.0]}], schema=PREDICTION_SCHEMA))
+        for task, table in zip(TASKS, tables, strict=True):
+            vectors = pa.Table.from_pylist([odd[0], *odd[2:]], schema=PREDICTION_SCHEMA)
+            writer.write_table(vectors if task == "imu_to_hand_pose" else table)
+    done = call("score", tmp_path / "made", "--targets", run, "--out", tmp_path / "again")
+    assert done.code == 0, done.err
+    found = {row["task"]: row for row in json.loads((tmp_path / "again" / "leaderboard.json").read_text())["rows"]}
+    assert found["imu_to_hand_pose"]["failures"] == {"decode_error": 1, "schema_error": 1}
+    assert found["timeline_action"]["failures"] == {}
