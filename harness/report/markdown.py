@@ -1,12 +1,9 @@
 """The leaderboard as Markdown."""
 
-import re
 from typing import Any
 
 from harness.report.model import capabilities, headline, tables
-from harness.report.section import Section
-
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+from harness.report.section import Section, plain
 
 
 def render_markdown(leaderboard: dict[str, Any], accesses: str = "") -> str:
@@ -36,4 +33,4 @@ def escape(text: str) -> str:
     """Text that comes from data must not become markup, nor move the cursor of whoever prints it."""
     for character in "\\|<>`*_[]":
         text = text.replace(character, "\\" + character if character not in "<>" else {"<": "&lt;", ">": "&gt;"}[character])
-    return _CONTROL.sub(" ", text)
+    return plain(text)

@@ -235,6 +235,12 @@ def test_markup_and_control_characters_stay_text(tmp_path: Path) -> None:
     lines[0] = qa_row("s0__ep0", 0, {**ANSWER, "action": label, "next_action": label, "objects": ["a|b", "<b>"]})
     found = made(tmp_path, lines)
     assert found["qa_action"]["failures"] == {} and found["qa_action"]["value"] < 1
-    for path in (tmp_path / "scores").glob("leaderboard.*"):
+    # A single class is named in the table's head; what it is called comes from the data as well.
+    one = [qa_row("<b>s\x1b0__ep0", i, true={"action": label, "next_action": label}) for i in range(3)]
+    assert imported(write_lines(tmp_path / "one.jsonl", one), tmp_path / "one").code == 0
+    assert set(scored(tmp_path / "scores one", tmp_path / "one")) == {"one", "copy"}
+    shown = call("score", tmp_path / "one", "--out", tmp_path / "scores one").out
+    assert "\x1b" not in shown and "\x00" not in shown and "one class in test" in shown
+    for path in [*(tmp_path / "scores").glob("leaderboard.*"), *(tmp_path / "scores one").glob("leaderboard.[!j]*")]:
         text = path.read_text()
         assert "<img" not in text and "\x1b" not in text and "\x00" not in text, path
