@@ -7,6 +7,7 @@ import pytest
 
 from harness.config import load_config
 from harness.dataset import open_dataset
+from harness.leakage.canary import FutureCanary
 from harness.pipeline.ingest import ingest_episode
 from harness.pipeline.plan import Plan
 from harness.pipeline.predict import Actor
@@ -14,6 +15,7 @@ from harness.run import with_widths
 from harness.splits import make_split
 
 FEATURES = ("sharpness", "noise", "contrast", "blur", "motion", "light")
+ROWS = 40  # of a group
 
 
 @pytest.fixture(scope="session")
@@ -25,8 +27,8 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
         writer = csv.writer(file)
         writer.writerow(["source", *FEATURES, "mos"])
         for group in "abcde":
-            x = rng.normal(size=(40, 6))
-            mos = 3 + x @ [0.5, -0.4, 0.2, 0.1, 0, 0.3] + 0.1 * rng.normal(size=40)
+            x = rng.normal(size=(ROWS, 6))
+            mos = 3 + x @ [0.5, -0.4, 0.2, 0.1, 0, 0.3] + 0.1 * rng.normal(size=ROWS)
             for i, row in enumerate(x.round(4).tolist()):
                 writer.writerow(
                     [group, *("" if i % 9 == 0 and k == i % 6 else cell for k, cell in enumerate(row)), mos[i].round(3)]
@@ -43,6 +45,14 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
     for ref in refs:
         assert getattr(ingest_episode(made, ref), "reason", None) is None
     return with_widths(made)
+
+
+@pytest.fixture(scope="session")
+def canaries(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> list[FutureCanary]:
+    """Noise in the rows after two of the test group's."""
+    [ref] = [ref for ref in plan.dataset.list_episodes()[0] if ref.id == "e"]
+    out = tmp_path_factory.mktemp("table-canaries")
+    return [FutureCanary(plan, ref, ROWS * share, out / str(share), seed=i) for i, share in enumerate((0.35, 0.7))]
 
 
 @pytest.fixture(scope="session")
