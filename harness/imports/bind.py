@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from harness.answers import STATUS_DTYPE, Predictions, Status
 from harness.bundle import Bundle
 from harness.errors import BadInput
-from harness.held import Held
+from harness.held import Held, classes_of
 from harness.imports.folder import bundle_folder
 from harness.imports.problems import Problems
 from harness.imports.source import shown
@@ -25,6 +25,8 @@ Place = tuple[int, int]
 """Fold, seed."""
 STRANGE = "row(s) of samples that the run does not test left out"
 MISSING = "sample(s) without a row, which count as missing"
+UNKNOWN = "answer(s) with words that no target has"
+ODD_PROBABILITIES = "row(s) with another number of probabilities than classes"
 
 
 @dataclass
@@ -58,7 +60,8 @@ class Binder:
         self.tasks = {task.id: task for task in held.tasks}
         self.answered: dict[Place, Counter[str]] = {}
         self.where = str(folder)
-        self.odd_probabilities = 0
+        self.words = {task: frozenset(words) for task, words in classes_of(held).items()}
+        self.odd: dict[str, Counter[str]] = {task: Counter() for task in self.tasks}
         self.rows = 0
         self.episodes: set[str] = set()
 
@@ -122,7 +125,16 @@ class Binder:
         if task.answer == "retrieval":
             width = _usual_width([row["query"] for row in rows])
         made = predictions_of(task, rows, width or 1, classes)
+        self._count_unknown(task, made)
         return made if probabilities is None else replace(made, probabilities=probabilities)
+
+    def _count_unknown(self, task: Task, made: Predictions) -> None:
+        """Words that no target has are never right; a file of other labels would not be seen otherwise."""
+        unknown = np.array([word not in self.words[task.id] for word in made.vocabulary], bool)
+        if made.labels is not None:
+            self.odd[task.id][UNKNOWN] += int(np.append(unknown, False)[made.labels].sum())
+        elif made.label_sets is not None:
+            self.odd[task.id][UNKNOWN] += int(made.label_sets[:, unknown].any(axis=1).sum())
 
     def _probabilities(self, task: Task, rows: list[dict[str, Any]], classes: tuple[str, ...]) -> NDArray[np.float32] | None:
         given = [row["probabilities"] for row in rows]
@@ -134,7 +146,7 @@ class Binder:
                 '{"classes": {"TASK": [labels in their order]}}'
             )
         table, odd = matrix(given, len(classes))
-        self.odd_probabilities += int((odd & np.array([bool(p) for p in given])).sum())
+        self.odd[task.id][ODD_PROBABILITIES] += int((odd & np.array([bool(p) for p in given])).sum())
         return table
 
     def finish(self, details: dict[str, Any]) -> list[Bundle]:
@@ -143,12 +155,15 @@ class Binder:
         Raises:
             BadInput: See `Problems.settle`; or no row is left.
         """
-        for place, counts in sorted(self.answered.items()):
-            expected = self._expected(place[0], list(counts))
-            for task, count in counts.items():
-                if expected[task] > count:
-                    lost = expected[task] - count
-                    what = f"{lost} of {expected[task]} samples of {task} have no row (fold {place[0]}, seed {place[1]})"
+        asked: dict[int, set[str]] = {}
+        for (_, seed), counts in self.answered.items():
+            asked.setdefault(seed, set()).update(counts)
+        for fold in self.held.split.folds if asked else ():
+            expected = self._expected(fold.id, sorted(set().union(*asked.values())))
+            for seed, task in ((seed, task) for seed, tasks in sorted(asked.items()) for task in sorted(tasks)):
+                lost = expected[task] - self.answered.get((fold.id, seed), Counter())[task]
+                if lost > 0:
+                    what = f"{lost} of {expected[task]} samples of {task} have no row (fold {fold.id}, seed {seed})"
                     self.problems.add(MISSING, self.where, what, lost)
         self.problems.settle()
         if not self.answered:
@@ -165,20 +180,20 @@ class Binder:
     def _bundle(self, place: Place, tasks: list[str], details: dict[str, Any]) -> Bundle:
         folder = bundle_folder(self.folder, self.name, *place)
         routes = {task: "native" for task in self.tasks if task in tasks}
-        note = self.problems.note()
-        if self.odd_probabilities:
-            note = ", ".join(
-                filter(None, (note, f"{self.odd_probabilities} row(s) with another number of probabilities than classes"))
-            )
+        notes = {task: note for task in routes if (note := self._note(task))}
         bundle = Bundle(
             folder, self.name, "imported", *place, self.held.split.hash, routes, self.about.fitted_on,
             {task: self.about.classes[task] for task in routes if task in self.about.classes},
             card={"title": "predictions made elsewhere"},
-            details=details | ({"notes": dict.fromkeys(routes, note)} if note else {}),
+            details=details | ({"notes": notes} if notes else {}),
             imported=True, inputs=self.about.inputs,
         )  # fmt: skip
         bundle.save()
         return bundle
+
+    def _note(self, task: str) -> str:
+        odd = [f"{count} {what}" for what, count in self.odd[task].items() if count]
+        return ", ".join(filter(None, (self.problems.note(), *odd)))
 
 
 def task_shape(held: Held, episode: str, task: Task) -> tuple[int, ...]:

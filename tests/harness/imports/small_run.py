@@ -39,7 +39,11 @@ def targets_of(episode: str) -> dict[str, Targets]:
     }
 
 
-def make_run(folder: Path) -> Path:
+ONE_FOLD = (Fold(0, (TRAIN,), (), TEST),)
+TWO_FOLDS = (Fold(0, (TRAIN, "c"), (), ("a", "b")), Fold(1, (TRAIN, "a", "b"), (), ("c",)))
+
+
+def make_run(folder: Path, folds: tuple[Fold, ...] = ONE_FOLD) -> Path:
     for episode in (*TEST, TRAIN):
         tables = [targets_table(task, samples_of(episode), targets) for task, targets in targets_of(episode).items()]
         shapes = {"imu_to_hand_pose": [WIDTH]}

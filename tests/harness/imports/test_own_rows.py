@@ -113,6 +113,7 @@ def test_a_bad_answer_fails_alone_and_is_counted(task: str, change: Any, status:
 def test_a_word_that_no_target_has_is_wrong_and_no_failure(run: Path, tmp_path: Path) -> None:
     row = bound(run, tmp_path, changed(index_of("timeline_action"), label="juggle <script>"))["timeline_action"]
     assert row["failures"] == {} and row["coverage"] == 1.0 and row["value"] < 1
+    assert row["detail"]["notes"] == ["1 answer(s) with words that no target has"]
 
 
 def test_the_text_of_a_failed_row_is_kept(run: Path, tmp_path: Path) -> None:
