@@ -138,7 +138,7 @@ def _different(features: Floats) -> tuple[Floats, NDArray[np.int64]]:
 
 
 def _in_spreads(rows: Floats) -> Floats:
-    """(V, D') columns in units of their spread, an empty cell far from every value; constants are left out."""
+    """(V, D') columns in units of their spread, NaN where a cell is empty; constants are left out."""
     columns = []
     for column in rows.T:
         known = np.isfinite(column)
@@ -147,8 +147,7 @@ def _in_spreads(rows: Floats) -> Floats:
             continue
         low, high = np.quantile(values, [0.25, 0.75])
         spread = (high - low) / 1.349 or values.std() or 1.0
-        scaled = (column - np.median(values)) / spread
-        columns.append(np.where(known, scaled, 1e6 + np.abs(scaled[known]).max()))
+        columns.append(np.where(known, (column - np.median(values)) / spread, np.nan))
     return np.column_stack(columns) if columns else np.zeros((len(rows), 0))
 
 
@@ -164,12 +163,12 @@ def _tolerance(rows: Floats) -> tuple[float, NDArray[np.int64]] | None:
 
 def _levels(column: Floats, tolerance: float) -> float:
     """How many values between the 5th and the 95th percentile the column can tell apart."""
-    values = np.unique(column)
-    steps = np.diff(values)
+    known = column[np.isfinite(column)]
+    steps = np.diff(np.unique(known))
     steps = steps[steps > tolerance]
     if not len(steps):
         return 1.0
-    low, high = np.quantile(column, [0.05, 0.95])
+    low, high = np.quantile(known, [0.05, 0.95])
     return float(1 + (high - low) / steps.min())
 
 
@@ -183,6 +182,8 @@ def _neighbours(rows: Floats, finest: NDArray[np.int64], tolerance: float) -> tu
         finest: Columns in which candidates are searched: in many dimensions a tree finds nothing to cut off.
         tolerance: In every column.
     """
+    # An empty cell is far from every value, and equal to another one.
+    rows = np.where(np.isfinite(rows), rows, 1e6 + 2 * np.nanmax(np.abs(rows)))
     tree = cKDTree(rows[:, finest])
     crowded = tree.count_neighbors(tree, SHELL * tolerance, p=np.inf) > MOST_NEIGHBOURS * len(rows)
     pairs = np.zeros((0, 2), np.int64) if crowded else tree.query_pairs(SHELL * tolerance, p=np.inf, output_type="ndarray")

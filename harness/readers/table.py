@@ -75,8 +75,8 @@ class TableReader:
         return refs, [("(no group)", str(self.root), reason)]
 
     def remarks(self) -> list[str]:
-        """None: this format has no metadata apart from its files."""
-        return []
+        """Groups whose names say that they are different and whose rows say that they are not."""
+        return [f"{' and '.join(one.groups)} share {one.rows} rows ({one.how})" for one in self.shared_content()[0]]
 
     def read(self, ref: EpisodeRef) -> Episode:
         """The rows of one group: `row` (n, 1) their numbers in the file, `features` (n, D) and `target` (n, 1), float64.

@@ -81,6 +81,11 @@ def test_an_empty_cell_is_equal_to_an_empty_cell_alone():
     assert found(groups(5, 100), x) == []
 
 
+def with_holes(features: np.ndarray) -> np.ndarray:
+    """A tenth of the cells is empty."""
+    return np.where(np.random.default_rng(9).random(features.shape) < 0.1, np.nan, features)
+
+
 RNG = np.random.default_rng(5)
 LADDER = np.array([[b, h, f] for b in np.geomspace(200, 8000, 20).round(-1) for h in (360, 480, 720) for f in (24, 30)], float)
 U = RNG.random((3000, 1))
@@ -98,6 +103,9 @@ U = RNG.random((3000, 1))
         (np.repeat(normal(50), 60, axis=0) + 1e-5 * normal(3000, seed=1), True),  # frames of one clip, within one group
         (RNG.integers(1, 6, (500, 6)).astype(float), False),  # opinions from 1 to 5
         (RNG.integers(1, 6, (500, 20)).astype(float), False),
+        (with_holes(RNG.integers(1, 6, (500, 6)).astype(float)), False),
+        (with_holes(normal(500)), True),
+        (np.where(normal(500) > 2, np.inf, normal(500)), True),
         (RNG.integers(0, 2, (500, 8)).astype(float), False),
         (np.tile(LADDER, (5, 1)), False),  # the settings of an encoder, the same for every source
         (np.ones((500, 6)), False),

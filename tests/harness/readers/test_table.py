@@ -101,6 +101,38 @@ def test_rows_without_a_group_are_counted_not_dropped_in_silence(tmp_path, suffi
     assert (name, where) == ("(no group)", str(path)) and reason.startswith("2 rows")
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("clp", r"no column 'clp'; did you mean 'clip'"),
+        ("score", "must be different columns"),
+        ("source", "must be different columns"),
+    ],
+)
+def test_a_content_column_that_cannot_be_is_one_line(tmp_path, content, message):
+    path = write(tmp_path / "t.csv", COLUMNS | {"clip": [1, 2, 3, 4, 5]})
+    options = TableOptions("source", "score", [], content)
+    with pytest.raises(BadInput, match=message):
+        TableReader(path, Card(format="table", table=options)).list_episodes()
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_a_content_column_is_no_feature_and_names_who_shares(tmp_path, suffix):
+    # b: 1 and 2, a: 1 and none, c: 2; a row without a group is nobody's.
+    columns = COLUMNS | {"source": ["b", "a", "b", "a", "c"], "clip": [1, 1, 2, None, 2]}
+    columns = {name: [*values, values[0]] for name, values in columns.items()} | {"source": ["b", "a", "b", "a", "c", None]}
+    path = write(tmp_path / f"t{suffix}", columns)
+    found = TableReader(path, Card(format="table", table=TableOptions("source", "score", [], "clip")))
+    shared, by = found.shared_content()
+    assert by == "column 'clip'" and [(one.groups, one.rows) for one in shared] == [(("a", "b"), 1), (("b", "c"), 1)]
+    assert found.read(found.list_episodes()[0][0]).tracks["features"].names == ("sharpness", "frames")
+    assert found.remarks()[0] == "a and b share 1 rows (equal values of column 'clip')"
+
+
+def test_features_that_are_few_cannot_tell_who_shares(path):
+    assert reader(path).shared_content() == ([], "nothing") and reader(path).remarks() == []
+
+
 def test_a_group_may_be_called_na(tmp_path):
     path = write(tmp_path / "t.csv", COLUMNS | {"source": ["NA", "EU", "NA", "EU", "null"]})
     refs, errors = reader(path).list_episodes()
