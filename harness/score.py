@@ -83,6 +83,7 @@ def score_run(
         evaluation = evaluate(held, found)
         leaderboard = build(evaluation, evidence, lost, {**(manifest["config"].get("margins") or {}), **(margins or {})})
     leaderboard["split"] |= {"shared_content": [one.as_json() for one in shared], "content_by": manifest.get("content_by")}
+    leaderboard["kept_from_view"] = {name: manifest.get(name, []) for name in ("hidden", "only")}
     record(held.split.hash, found)
     out.mkdir(parents=True, exist_ok=True)
     write_scores(evaluation, out / "scores.parquet")

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from harness.answers import Status
+from harness.bundle import find_bundles
 from harness.card import first_line
 from harness.errors import BadInput
 from harness.metrics.base import State
@@ -86,5 +87,11 @@ class Arm:
             fits = (line for line in self.manifest["failed"] if line.startswith(f"fit {branch} fold "))
             return next((line.partition(": ")[2] for line in fits), "it was not fitted")
         if set(row["failures"]) == {Status.UNSUPPORTED.value} and not row["coverage"]:
-            return "none of its rows can be answered with what is left"
+            return self._unsupported(branch, task) or "none of its rows can be answered with what is left"
         return ""
+
+    def _unsupported(self, branch: str, task: str) -> str:
+        """What the fit had to say of a task that it could not learn; empty where it said nothing."""
+        bundles = (bundle for bundle in find_bundles(self.folder / "bundles") if bundle.branch == branch)
+        said = (bundle.details.get(task) for bundle in bundles)
+        return next((str(one["unsupported"]) for one in said if isinstance(one, dict) and one.get("unsupported")), "")

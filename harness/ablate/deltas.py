@@ -89,6 +89,7 @@ def build(out: Path, variants: dict[Variant, Path]) -> dict[str, Any]:
         "seeds": scene.full.manifest["seeds"],
         "hidden": scene.full.manifest["hidden"],
         "features": scene.full.manifest["features"],
+        "failed": scene.full.manifest["failed"],
         "variants": [v.as_json() | {"failed": arm.manifest["failed"]} for v, arm in arms.items()],
         "tasks": list(scene.tasks.values()),
         "cells": cells,

@@ -18,7 +18,7 @@ from harness.ablate.variants import (
     parse_replacement,
     without,
 )
-from harness.errors import BadInput
+from harness.errors import BadInput, WorkFailed
 from harness.features import data_set_blocks
 from harness.manifest import write_json
 from harness.pipeline.cluster import ray_session
@@ -83,9 +83,13 @@ def ablate(asked: Asked, console: Console) -> Ablated:
 
         _tell(console, "the full arm")
         outcomes = [run(request, console, look)]
-        variants = _variants(asked, replacements, plans[0])
+        answered = {row["branch"] for row in outcomes[0].leaderboard["rows"]}
+        plan = replace(plans[0], branches=tuple(name for name in plans[0].branches if name in answered))
+        if not plan.branches:
+            raise WorkFailed(f"no branch answers in the full arm: {'; '.join(outcomes[0].failed) or 'no task is posed'}")
+        variants = _variants(asked, replacements, plan)
         _tell(console, f"{len(variants)} variants: {', '.join(variant.name for variant in variants)}")
-        outcomes += run_together([_arm(request, variant, plans[0]) for variant in variants], console)
+        outcomes += run_together([_arm(request, variant, plan) for variant in variants], console)
     ablation = build(request.out, {variant: folder_of(request.out, variant) for variant in variants})
     write_json(request.out / "ablation.json", ablation)
     (request.out / "ablation.md").write_text(markdown(ablation))
@@ -124,8 +128,9 @@ def _variants(asked: Asked, replacements: list[Variant], plan: Plan) -> list[Var
 
 
 def _arm(request: Request, variant: Variant, full: Plan) -> Request:
-    """The same run with something taken away."""
-    config = variant.config(request.config)
+    """The same run with something taken away, of the branches that the full arm has."""
+    options = {name: value for name, value in request.config.branch.items() if name in full.branches}
+    config = replace(variant.config(request.config), branch=options)
     changed = {name: getattr(config, name) for name in ("hidden", "only", "features")}
     passed = {**request.passed, **{name: value for name, value in changed.items() if value != getattr(request.config, name)}}
     return replace(

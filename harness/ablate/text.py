@@ -41,6 +41,7 @@ def headline(ablation: dict[str, Any]) -> list[str]:
         "a skill has no lower end, so one task can rule a mean: read the median beside it",
         "not shown: the task does not show it anyway. N/A: the branch has no answer with what is left; neither is a 0",
     ]
+    lines += [f"failed {line}: without a full arm there is nothing to compare" for line in ablation["failed"]]
     if ablation["evidence"] == "mock":
         lines.append("the recordings are simulated: these numbers say nothing about real data")
     return lines
@@ -49,7 +50,7 @@ def headline(ablation: dict[str, Any]) -> list[str]:
 def means_sheets(ablation: dict[str, Any]) -> list[Sheet]:
     """Per branch one line per variant."""
     sheets = []
-    for branch in dict.fromkeys(mean["branch"] for mean in ablation["means"]):
+    for branch in dict.fromkeys(mean["branch"] for mean in ablation["means"] if mean["n_tasks"]):
         rows = [_mean(mean) for mean in ablation["means"] if mean["branch"] == branch]
         sheets.append(Sheet(Section(f"{branch}: differences in skill, mean over tasks", MEAN_COLUMNS, rows)))
     return sheets
@@ -64,6 +65,7 @@ def cell_sheets(ablation: dict[str, Any]) -> list[Sheet]:
             rows = [_cell(cell) for cell in cells if cell["status"] == "compared"]
             shown = [cell["task"] for cell in cells if cell["status"] == "not_shown"]
             notes = [f"N/A {cell['task']}: {cell['reason']}" for cell in cells if cell["status"] == "not_answered"]
+            notes += [f"failed {line}" for line in variant["failed"] if line.split()[1].removesuffix(":") == branch]
             if shown:
                 notes.append(f"not shown in {', '.join(shown)}")
             title = f"{branch}, {variant['name']}: takes away {variant['takes']}"

@@ -53,6 +53,11 @@ def headline(leaderboard: dict[str, Any], accesses: str = "") -> list[str]:
     ]
     if leaderboard["evidence"] == "mock":
         lines.append("the recordings are simulated: these numbers say nothing about real data")
+    kept = leaderboard.get("kept_from_view", {})
+    if kept.get("hidden"):
+        lines.append(f"hidden from every branch: {', '.join(kept['hidden'])}")
+    if kept.get("only"):
+        lines.append(f"every branch is shown nothing but {', '.join(kept['only'])}")
     for unit, names in split["shared"].items():
         lines.append(f"shared: {unit} ({len(names)} stand on both sides of the split)")
     lines += [f"shared: {line}" for line in _shared(leaderboard)]
