@@ -40,9 +40,8 @@ class Problems:
         if not self.counts or self.allowed:
             return
         line = next(iter(self.first.values()))
-        total = sum(self.counts.values())
-        more = f" (and {total - 1} more: {self.summary()})" if total > 1 else ""
-        raise BadInput(f"{line}{more}; correct the file, or say --allow-partial, which the table then prints")
+        every = f" (in all: {self.summary()})" if sum(self.counts.values()) > 1 else ""
+        raise BadInput(f"{line}{every}; correct the file, or say --allow-partial, which the table then prints")
 
     def summary(self) -> str:
         """E.g. `2 duplicate rows left out, 1 damaged row left out`; empty where nothing is wrong."""

@@ -50,9 +50,7 @@ def make_run(folder: Path, folds: tuple[Fold, ...] = ONE_FOLD) -> Path:
         record = EpisodeRecord(episode, "", SPEC.length * ROWS, {}, {}, {}, shapes, list(TASKS))
         write_atomically(tables, folder / "targets" / f"{episode}.parquet", record.to_metadata())
     every = (*TEST, TRAIN)
-    split = Split(
-        "explicit", "episode", {e: e for e in every}, dict.fromkeys(every), (Fold(0, (TRAIN,), (), TEST),), asdict(SPEC)
-    )
+    split = Split("explicit", "episode", {e: e for e in every}, dict.fromkeys(every), folds, asdict(SPEC))
     ImportedRun([], list(TASKS)).write(folder, split, SPEC)
     return folder
 

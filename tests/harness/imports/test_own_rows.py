@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from commands import call
 from qa_rows import imported, write_lines
-from small_run import TASKS, make_run, right_rows
+from small_run import TASKS, TWO_FOLDS, make_run, right_rows
 
 from harness.tables import PREDICTION_SCHEMA
 
@@ -168,6 +168,16 @@ def test_missing_duplicate_and_conflicting_ids(run: Path, tmp_path: Path) -> Non
         "2 sample(s) without",
     ):
         assert said in note, note
+
+
+def test_every_fold_and_seed_is_asked_for(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", TWO_FOLDS)
+    rows = [row | {"fold": int(row["episode"] == "c"), "seed": seed} for row in right_rows() for seed in (0, 7)]
+    found = bound(run, tmp_path / "all", rows)["timeline_action"]
+    assert (found["n_folds"], found["n_seeds"], found["n_samples"], found["failures"]) == (2, 2, 14, {})
+    rest = [row for row in rows if (row["fold"], row["seed"]) != (1, 7)]
+    refused(run, tmp_path, rest, "have no row (fold 1, seed 7)", "in all: 20 sample(s)")
+    refused(run, tmp_path, [row | {"fold": 0} for row in rows], "'c#w0'", "not tested in fold 0")
 
 
 def test_classes_of_probabilities_come_in_a_file_beside(run: Path, tmp_path: Path) -> None:
