@@ -127,6 +127,11 @@ def run_here(ready: Prepared) -> dict[str, Any]:
     return scored(ready, plan, quarantined)
 
 
+def alone(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows without what depends on who else is in the table: their rank, and the p of the family."""
+    return [{k: v for k, v in row.items() if k not in ("rank_interval", "p_vs_floor")} for row in rows]
+
+
 def row(board: dict[str, Any], branch: str, task: str) -> dict[str, Any]:
     """The one row of a branch on a task."""
     [found] = [r for r in board["rows"] if (r["branch"], r["task"]) == (branch, task)]

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from commands import Done, call, espalier
 from factories import CAMERAS, write_xperience_episode
-from pipeline_runs import differences, files, half_written, leaderboard, manifest, prepared, row, run_here, write_sessions
+from pipeline_runs import alone, differences, files, half_written, leaderboard, manifest, prepared, row, run_here, write_sessions
 
 SPLIT = ("split.train=0-3", "split.validation=4-5", "split.test=6-8")
 BRANCHES = ("persistence", "prior", "ridge")
@@ -114,9 +114,11 @@ def test_scoring_again_gives_the_same_leaderboard(robot: Run, tmp_path: Path, mo
     assert set(files(tmp_path / "scored")) == {"leaderboard.json", "leaderboard.md", "leaderboard.csv", "scores.parquet"}
     bundle = robot.out / "bundles" / "prior"
     call("score", bundle, "--targets", robot.out, "--out", tmp_path / "one")
-    alone, all_of_it = leaderboard(tmp_path / "one"), leaderboard(robot.out)
-    assert not differences(alone["rows"], [row(all_of_it, "prior", "action_chunk")])
-    assert not differences(alone["tasks"], all_of_it["tasks"])
+    single, all_of_it = leaderboard(tmp_path / "one"), leaderboard(robot.out)
+    assert not differences(alone(single["rows"]), alone([row(all_of_it, "prior", "action_chunk")]))
+    assert [r["rank_interval"] for r in (*single["rows"], row(all_of_it, "prior", "action_chunk"))] == [[1, 1], [1, 3]]
+    [task], [among_all] = single["tasks"], all_of_it["tasks"]
+    assert not differences({**task, "ranking": []}, {**among_all, "ranking": []})
     assert files(robot.out) == before
 
 
@@ -208,7 +210,7 @@ def test_a_second_run_does_nothing_and_a_new_branch_is_added(robot: Run) -> None
         "constant_velocity/fold=0/seed=0/artifact/artifact.json"
     }
     board = leaderboard(robot.out)
-    assert not differences([r for r in board["rows"] if r["branch"] != "constant_velocity"], before["rows"])
+    assert not differences(alone([r for r in board["rows"] if r["branch"] != "constant_velocity"]), alone(before["rows"]))
     assert manifest(robot.out)["branches"] == [*BRANCHES, "constant_velocity"]
 
 
