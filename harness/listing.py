@@ -9,6 +9,7 @@ from rich.text import Text
 from harness.branch import branch_names, make_branch
 from harness.card import bundled_cards, load_card, suggest
 from harness.errors import BadInput
+from harness.imports.request import FORMATS
 from harness.readers import READERS
 from harness.reference import PRIVILEGED
 from harness.tasks import IMPORTED_TASKS, get_task, latent_task_ids, task_ids
@@ -87,7 +88,8 @@ def _features() -> list[dict[str, Any]]:
 
 
 def _formats() -> list[dict[str, Any]]:
-    return [{"format": name, "reader": path} for name, path in READERS.items()]
+    found = [{"format": name, "of": "recordings", "reader": path} for name, path in READERS.items()]
+    return found + [{"format": name, "of": "predictions", "reader": path} for name, path in FORMATS.items()]
 
 
 def print_listing(what: str, rows: list[dict[str, Any]], console: Console) -> None:

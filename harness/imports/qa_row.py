@@ -7,7 +7,7 @@ from typing import Any
 from harness.answers import Status
 from harness.imports.answer_text import has_all_keys, is_label, is_object_list, is_strict, is_yes_no, read_answer
 from harness.imports.published import UNKNOWN
-from harness.imports.source import shown, storable
+from harness.imports.source import parse, shown, storable
 
 FIELDS = ("action", "subtask", "transition", "next_action", "contact", "objects")
 LONGEST_ID = 1000  # characters
@@ -65,7 +65,7 @@ def read_row(body: dict[str, Any]) -> QaRow:
     truth = _truth(body)
     raw = body.get("raw_prediction")
     text = raw if isinstance(raw, str) else None
-    parsed = body["pred_json"] if "pred_json" in body else read_answer(text or "")
+    parsed = _value(body["pred_json"]) if body.get("pred_json") not in (None, "") else read_answer(text or "")
     row = QaRow(
         id=ident,
         episode=episode,
@@ -83,6 +83,16 @@ def read_row(body: dict[str, Any]) -> QaRow:
     return row
 
 
+def _value(value: Any) -> Any:
+    """The JSON value of a cell that spells one, as a CSV file must; any other value is what it is."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return parse(value)
+    except ValueError:
+        return value
+
+
 def _ident(body: dict[str, Any], name: str) -> str:
     value = body.get(name)
     if not isinstance(value, str) or not value.strip() or len(value) > LONGEST_ID:
@@ -96,8 +106,8 @@ def _truth(body: dict[str, Any]) -> dict[str, Any]:
         raise ValueError(f"true_label is no label ({shown(label)})")
     assert isinstance(label, str)
     truth: dict[str, Any] = {"action": storable(label)}
-    stated = body.get("true_json")
-    if stated is None:
+    stated = _value(body.get("true_json"))
+    if stated in (None, ""):
         return truth
     if not isinstance(stated, dict):
         raise ValueError(f"true_json is no object ({shown(stated)})")

@@ -1,5 +1,6 @@
 """Rows of the published form: what fails is counted, what is wrong with a file is one line that names the row."""
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,17 @@ def test_text_in_a_fence_and_without_a_parsed_column_is_read(tmp_path: Path) -> 
     for row in lines[:2]:
         del row["pred_json"]
     assert all(row["failures"] == {} and row["value"] == 1.0 for row in made(tmp_path, lines).values())
+
+
+def test_cells_that_spell_json_are_read(tmp_path: Path) -> None:
+    names = ("id", "episode_id", "true_label", "raw_prediction", "predicted_label", "true_json", "pred_json")
+    with (tmp_path / "rows.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, names, extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows({k: json.dumps(v) if isinstance(v, dict) else v for k, v in row.items()} for row in rows())
+    assert imported(tmp_path / "rows.csv", tmp_path / "m").code == 0
+    found = scored(tmp_path / "scores", tmp_path / "m")["m"]
+    assert len(found) == 7 and all(row["value"] == 1.0 for row in found.values())
 
 
 def test_truth_that_is_unknown_is_not_scored(tmp_path: Path) -> None:
