@@ -7,6 +7,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from harness.branch import branch_names
 from harness.card import first_line, suggest
 from harness.config import RunConfig
 from harness.dataset import Dataset, home
@@ -261,6 +262,13 @@ def _groups_of(refs: list[EpisodeRef], split: SplitConfig) -> int:
 def default_branches(format_name: str) -> tuple[str, ...]:
     """What runs where no branch is named."""
     return TABLE_BRANCHES if format_name == "table" else DEFAULT_BRANCHES
+
+
+def every_branch(format_name: str) -> tuple[str, ...]:
+    """What a selection runs where no branch is named: all that are registered and may answer such data."""
+    if format_name == "table":
+        return TABLE_BRANCHES
+    return (*(name for name in branch_names() if name not in TABLE_HEADS), *PRIVILEGED)
 
 
 def _limited(split: Split, episodes: int | None) -> Split:

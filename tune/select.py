@@ -7,14 +7,12 @@ from typing import Any
 
 from rich.console import Console
 
-from harness.branch import branch_names
 from harness.dataset import Dataset
 from harness.errors import BadInput
 from harness.manifest import write_json
 from harness.pipeline.cluster import ray_session
 from harness.pipeline.plan import Plan
-from harness.reference import PRIVILEGED
-from harness.request import TABLE_HEADS, Request, default_branches, prepare
+from harness.request import Request, every_branch, prepare
 from harness.run import Outcome, run
 from harness.splits import SplitConfig
 from tune.board import Board
@@ -121,9 +119,7 @@ def _request(asked: Asked, roles: dict[str, list[str]]) -> Request:
         "tasks": list(asked.tasks),
         "options": asked.passed,
     }
-    named = (name for name in branch_names() if name not in TABLE_HEADS)
-    every = default_branches("table") if asked.dataset.card.format == "table" else (*named, *PRIVILEGED)
-    branches = asked.branches or every
+    branches = asked.branches or every_branch(asked.dataset.card.format)
     passed = {**asked.passed, "split": roles}
     return Request(asked.dataset, config, passed, branches, asked.tasks, asked.out, asked.address, selection=said)
 

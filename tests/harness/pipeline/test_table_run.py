@@ -14,6 +14,9 @@ from pipeline_runs import prepared, row, run_here
 from scipy.stats import pearsonr, spearmanr
 from sklearn.linear_model import LinearRegression
 
+from harness.branch import branch_names
+from harness.request import default_branches, every_branch
+
 FEATURES = ["sharpness", "noise", "contrast", "blur", "motion", "light"]
 SOURCES = ["attic", "barn", "cellar", "dock", "hall", "loft", "yard"]
 MODELS = {"linear": 7, "ridge": 7, "mlp_small": 257, "mlp_medium": 2561}
@@ -185,6 +188,14 @@ def test_two_sources_are_held_out_and_many_are_drawn(tmp_path: Path) -> None:
         assert ready.plan.split.kind == kind
         ready = prepared(tmp_path / f"{count}.csv", tmp_path / "all", *WORDS, "split.episodes=[s000,s001]", branches=CHEAP)
         assert ready.plan.split.kind == "held_out_episode"
+
+
+def test_heads_for_tables_run_on_tables_and_on_nothing_else() -> None:
+    heads = {"linear", "mlp_small", "mlp_medium"}
+    assert heads < set(branch_names()) and heads < set(default_branches("table")) == set(every_branch("table"))
+    for form in ("lerobot", "xperience10m"):
+        assert not heads & set(default_branches(form)) and not heads & set(every_branch(form))
+        assert set(every_branch(form)) == set(branch_names()) - heads | {"oracle", "copy"}
 
 
 def test_one_held_out_part_has_the_numbers_of_its_rows_together(tmp_path: Path) -> None:
