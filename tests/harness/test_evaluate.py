@@ -241,3 +241,18 @@ def test_tiny_weights_cap_the_evidence_of_their_own_rows(held: Held, tmp_path: P
         assert {row["branch"]: row["evidence"] for row in board["rows"]} == {"model": expected, "other": run}
         notes = {row[0]: row[-1] for table in tables(board) for row in table.main.rows}
         assert notes == {"model": "evidence: smoke" if expected != run else "", "other": ""}
+
+
+def test_rows_of_other_data_are_refused_and_not_dropped(held: Held, tmp_path: Path) -> None:
+    made = bundle(held, tmp_path / "m", PERFECT)
+    rows = Predictions(all_ok(4), labels=np.zeros(4, np.int32), vocabulary=WORDS, seen_until=samples("a").t0)
+    other = replace(samples("a"), ids=np.array([f"elsewhere#w{i}" for i in range(4)]))
+    path = tmp_path / "m" / "part-a-0000000.parquet"
+    kept = path.read_bytes()
+    write_atomically([predictions_table(TASK.id, other, rows, 0, 0, 0)], path)
+    with pytest.raises(BadInput, match=r"4 rows of timeline_action answer samples that the targets do not have \(elsewhere#w0\)"):
+        evaluate(held, [made])
+    path.write_bytes(kept)
+    shutil.copy(path, tmp_path / "m" / "part-stranger-0000000.parquet")
+    with pytest.raises(BadInput, match=r"part-stranger-0000000\.parquet: answers an episode that fold 0"):
+        evaluate(held, [made])
