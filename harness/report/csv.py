@@ -20,4 +20,4 @@ def render_csv(leaderboard: dict[str, Any]) -> str:
 
 def _cell(value: Any) -> Any:
     """A spreadsheet would run a text that begins like a formula."""
-    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@") else value
+    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
