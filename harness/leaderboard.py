@@ -183,7 +183,8 @@ class TaskBoard:
         """States of one branch by cluster, seeds averaged; all zero where it has no rows."""
         bundles = self.bundles.get(name, [])
         refitted = bool(bundles) and bool(bundles[0].card.get("fitted"))
-        return Side(name, cluster_states(self._by_episode(cell.states), self.clusters), self._refit_ratio() if refitted else 0.0)
+        ratio = self.evaluation.held.split.refit_ratio if refitted else 0.0
+        return Side(name, cluster_states(self._by_episode(cell.states), self.clusters), ratio)
 
     def _by_episode(self, states: dict[Key, State]) -> State:
         """(E, S) states of every episode, averaged over seeds."""
@@ -192,14 +193,6 @@ class TaskBoard:
             found.setdefault(key[2], []).append(states[key])
         width = len(next(iter(states.values())))
         return np.stack([np.mean(found[e], axis=0) if e in found else np.zeros(width) for e in self.episodes])
-
-    def _refit_ratio(self) -> float:
-        """Test clusters per training cluster, where every fold was fitted anew; see `harness.stats.estimate`."""
-        split = self.evaluation.held.split
-        if len(split.folds) < 2:
-            return 0.0
-        sizes = [({split.clusters[e] for e in f.test}, {split.clusters[e] for e in f.train}) for f in split.folds]
-        return float(np.mean([len(test) / len(train) for test, train in sizes]))
 
     def _entries(self) -> list[Entry]:
         names = [name for name, mine in self.bundles.items() if name in self.sides and not mine[0].privileged]
