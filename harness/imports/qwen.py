@@ -9,13 +9,14 @@ from harness.bundle import find_bundles
 from harness.evaluate import evaluate
 from harness.imports.figure import Figure, short
 from harness.imports.published import UNKNOWN, PublishedFigures
+from harness.imports.qa_row import FIELDS, read_row
 from harness.imports.request import ImportRequest
 from harness.imports.source import read_object, read_rows
 from harness.imports.xperience import import_xperience
 from harness.leaderboard import build
 from harness.score import held_of, read_manifest, without_copies
 
-ROWS, METRICS = "predictions.jsonl", "metrics.json"
+ROWS, METRICS = ("predictions.jsonl", "predictions.csv"), "metrics.json"
 TASKS = {
     "accuracy": "qa_action",
     "macro_f1": "qa_action",
@@ -29,16 +30,24 @@ TASKS = {
     "object_micro_f1": "qa_objects",
     "json_validity_rate": "qa_json",
 }
+PAIR_HEAD = (
+    "| task | pair | difference | 95 % interval | verdict | p (family) | smallest found | more clusters |",
+    "|---|---|---|---|---|---|---|---|",
+)
 ALIASES = {"action_macro_f1": "macro_f1"}
 
 
 def versions(folder: Path) -> list[str]:
     """Sub-folders that hold rows and their published figures."""
-    return sorted(path.parent.name for path in folder.glob(f"*/{ROWS}") if (path.parent / METRICS).is_file())
+    return sorted(path.parent.name for path in folder.glob(f"*/{METRICS}") if _rows_of(path.parent) is not None)
+
+
+def _rows_of(folder: Path) -> Path | None:
+    return next((folder / name for name in ROWS if (folder / name).is_file()), None)
 
 
 def qwen(folder: Path, work: Path) -> tuple[list[Figure], list[str]]:
-    """Import every version, score them together, and set the figures side by side.
+    """Import every version, score those of the same rows together, and set the figures side by side.
 
     Args:
         folder: One sub-folder per version.
@@ -47,44 +56,57 @@ def qwen(folder: Path, work: Path) -> tuple[list[Figure], list[str]]:
     Returns:
         The figures, and Markdown lines of the pairwise comparison.
     """
-    names = versions(folder)
-    done = {name: _import(folder / name, work / name) for name in names}
-    held = held_of(work / names[0], read_manifest(work / names[0]))
-    bundles = without_copies([b for name in names for b in find_bundles(work / name / "bundles")])
-    board = build(evaluate(held, bundles), "smoke")
-    rows = {(row["branch"], row["task"]): row for row in board["rows"]}
-    floors = {task["id"]: task["floor"] for task in board["tasks"]}
+    done: dict[str, dict[str, Any]] = {}
+    groups: dict[str, list[str]] = {}  # imports of the same rows
+    for name in versions(folder):
+        done[name] = _import(folder / name, work / name)
+        groups.setdefault(read_manifest(work / name)["split_hash"], []).append(name)
     figures: list[Figure] = []
-    for name in names:
-        figures += _figures(folder / name, name, done[name], rows, floors)
-    return figures, _pairs(board)
+    pairs: list[str] = []
+    for names in groups.values():
+        board = _board(work, names)
+        for name in names:
+            figures += _figures(folder / name, name, done[name], board)
+        pairs += _pairs(board)
+    return figures, [*PAIR_HEAD, *pairs] if pairs else []
 
 
 def _import(folder: Path, out: Path) -> dict[str, Any]:
-    return import_xperience(ImportRequest("xperience-json", (folder / ROWS, folder / METRICS), out, folder.name))
+    rows = _rows_of(folder)
+    assert rows is not None
+    return import_xperience(ImportRequest("xperience-json", (rows, folder / METRICS), out, folder.name))
 
 
-def _figures(
-    folder: Path, name: str, done: dict[str, Any], rows: dict[tuple[str, str], dict[str, Any]], floors: dict[str, Any]
-) -> list[Figure]:
+def _board(work: Path, names: Sequence[str]) -> dict[str, Any]:
+    held = held_of(work / names[0], read_manifest(work / names[0]))
+    bundles = without_copies([bundle for name in names for bundle in find_bundles(work / name / "bundles")])
+    return build(evaluate(held, bundles), "smoke")
+
+
+def _figures(folder: Path, name: str, done: dict[str, Any], board: dict[str, Any]) -> list[Figure]:
     stated = read_object(folder / METRICS)
+    rows = {(row["branch"], row["task"]): row for row in board["rows"]}
+    floors = {task["id"]: task["floor"] for task in board["tasks"]}
     costless = _costless(folder, stated["labels"])
     found: list[Figure] = []
     for key, task in TASKS.items():
-        if key in stated:
-            asked, row = ALIASES.get(key, key), rows[name, task]
-            part = {"seen_label_accuracy": "seen_value", "unseen_label_accuracy": "unseen_value"}.get(key, "value")
-            floor = _floor(costless.get(task, {}).get(asked), floors[task], _metric(task) if part == "value" else None)
-            if task == "qa_next_action":
-                floor += f"; copy of the current action (privileged) {short(rows['copy', task]['detail']['accuracy'])}"
-            ours = f"{_metric(task)} {short(row[part])}"
-            found.append(Figure(f"qwen/{name}", key, stated[key], done["published"][task][asked], "", ours, floor))
+        if not isinstance(stated.get(key), (int, float)):
+            continue
+        asked, row = ALIASES.get(key, key), rows.get((name, task))
+        if row is None:
+            found.append(Figure(f"qwen/{name}", key, stated[key], reason="the rows do not carry these fields"))
+            continue
+        part = {"seen_label_accuracy": "seen_value", "unseen_label_accuracy": "unseen_value"}.get(key, "value")
+        floor = _floor(costless.get(task, {}).get(asked), floors[task], _metric(task) if part == "value" else None)
+        if ("copy", task) in rows:
+            floor += f"; copy of the current action (privileged) {short(rows['copy', task]['detail']['accuracy'])}"
+        ours = f"{_metric(task)} {short(row[part])}"
+        found.append(Figure(f"qwen/{name}", key, stated[key], done["published"].get(task, {}).get(asked), "", ours, floor))
     counted = {
         "num_samples": done["rows"], "num_eval_episodes": done["episodes"], "held_out_episode_count": done["episodes"],
         "num_unseen_label_samples": done["unseen_rows"],
     }  # fmt: skip
-    found += [Figure(f"qwen/{name}", key, stated[key], value) for key, value in counted.items() if key in stated]
-    return found
+    return found + [Figure(f"qwen/{name}", key, stated[key], value) for key, value in counted.items() if key in stated]
 
 
 def _floor(by_theirs: float | None, floor: dict[str, Any], metric: str | None) -> str:
@@ -100,13 +122,15 @@ def _metric(task: str) -> str:
 
 def _costless(folder: Path, options: Sequence[str]) -> dict[str, dict[str, float]]:
     """The published figures of the most common answer of the test rows, given everywhere."""
-    bodies = [row.body for row in read_rows(folder / ROWS) if row.body is not None]
-    action = _most([body["true_label"] for body in bodies])
-    answer = {k: _most([b["true_json"][k] for b in bodies]) for k in ("subtask", "transition", "next_action", "contact")}
+    path = _rows_of(folder)
+    assert path is not None
+    rows = [read_row(row.body) for row in read_rows(path) if row.body is not None]
+    carried = {name: [row.truth[name] for row in rows if name in row.truth] for name in FIELDS if name != "objects"}
+    answer = {name: _most(labels) for name, labels in carried.items() if set(labels) - {UNKNOWN}}
     figures = PublishedFigures()
-    for body in bodies:
-        figures.add_action(body["true_label"], action, bool(body["true_label_seen_in_train"]))
-        figures.add_fields({k: v for k, v in body["true_json"].items() if k != "objects"}, answer)
+    for row in rows:
+        figures.add_action(row.truth["action"], answer["action"], row.seen)
+        figures.add_fields({name: value for name, value in row.truth.items() if name in answer}, answer)
     return figures.by_task(options)
 
 
@@ -117,13 +141,12 @@ def _most(labels: Sequence[str]) -> str:
 
 def _pairs(board: dict[str, Any]) -> list[str]:
     """Every two versions, task by task."""
-    lines = [
-        "| task | pair | difference | 95 % interval | verdict | p (adjusted) | least detectable |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    lines = []
     for pair in board["comparisons"]:
+        wanted = pair["clusters_for_difference"]
+        more = "-" if wanted is None else str(max(0, wanted - pair["n_clusters"]))
         lines.append(
             f"| {pair['task']} | {pair['a']} - {pair['b']} | {short(pair['difference'])} | {short(pair['ci_low'])} .. "
-            f"{short(pair['ci_high'])} | {pair['verdict']} | {short(pair['p_adjusted'])} | {short(pair['mde'])} |"
+            f"{short(pair['ci_high'])} | {pair['verdict']} | {short(pair['p_adjusted'])} | {short(pair['mde'])} | {more} |"
         )
     return lines

@@ -1,5 +1,6 @@
 """The reproduction table: everything that the published files carry, and a loud word where a figure is not what they give."""
 
+import csv
 import json
 import shutil
 from pathlib import Path
@@ -53,6 +54,25 @@ def test_what_costs_nothing_stands_beside(made) -> None:
     assert "0.9866" in cells["qwen/v3", "next_action_accuracy"].floor
     assert cells["single_episode/mlp/contact_prediction", "macro_f1"].ours == "vacuous: one class"
     assert cells["qwen/v1", "macro_f1"].ours == "macro-F1 0.0170"
+
+
+def test_versions_of_other_rows_and_of_fewer_columns_stand_beside(published: Path, tmp_path: Path) -> None:
+    rows = [json.loads(line) for line in (published / "qwen" / "v1" / "predictions.jsonl").open()]
+    for name in ("whole", "bare"):
+        (tmp_path / "qwen" / name).mkdir(parents=True)
+        shutil.copyfile(published / "qwen" / "v1" / "metrics.json", tmp_path / "qwen" / name / "metrics.json")
+    shutil.copyfile(published / "qwen" / "v1" / "predictions.jsonl", tmp_path / "qwen" / "whole" / "predictions.jsonl")
+    with (tmp_path / "qwen" / "bare" / "predictions.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, [name for name in rows[0] if name not in ("true_json", "pred_json")], extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(rows)
+    figures, lines = reproduce(tmp_path)
+    found = {(f.place, f.name): f for f in figures}
+    assert all(figure.reproduced is not False for figure in figures)
+    for name in ("accuracy", "macro_f1", "json_validity_rate", "unseen_label_accuracy"):
+        assert found["qwen/bare", name].recomputed == found["qwen/whole", name].recomputed == found["qwen/whole", name].published
+    assert found["qwen/bare", "contact_accuracy"].recomputed is None
+    assert any("contact_accuracy" in line and "do not carry" in line for line in lines)
 
 
 def test_a_figure_that_is_not_reproduced_is_told(published: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
