@@ -6,7 +6,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -15,7 +14,7 @@ from harness.bundle import find_bundles
 from harness.card import first_line
 from harness.errors import BadInput
 from harness.metrics.base import State
-from harness.score import SCORE_SCHEMA, read_manifest
+from harness.score import read_manifest
 
 Key = tuple[int, int, str]
 
@@ -56,23 +55,29 @@ class Arm:
         """(branch, task) -> row of the leaderboard."""
         return {(row["branch"], row["task"]): row for row in self.board["rows"]}
 
-    @cached_property
-    def states(self) -> dict[tuple[str, str], dict[Key, State]]:
-        """(branch, task) -> (fold, seed, episode) -> (S,) state.
+    def episodes(self) -> set[str]:
+        """Every episode that has a state."""
+        return set(self._scores(columns=["episode"])["episode"].to_pylist())
+
+    def states(self, branch: str, task: str) -> dict[Key, State]:
+        """(fold, seed, episode) -> (S,) state, read anew each time: those of all tasks together may be large.
 
         Raises:
             BadInput: The scores are not there or are damaged.
         """
+        table = self._scores(filters=[("branch", "==", branch), ("task", "==", task)])
+        if not table.num_rows:
+            return {}
+        states = table["state"].combine_chunks().flatten().to_numpy().reshape(table.num_rows, -1)
+        keys = zip(*(table[name].to_pylist() for name in ("fold", "seed", "episode")), strict=True)
+        return dict(zip(keys, states, strict=True))
+
+    def _scores(self, **how: Any) -> pa.Table:
         path = self.folder / "scores.parquet"
         try:
-            table = pq.read_table(path, schema=SCORE_SCHEMA).to_pydict()
+            return pq.read_table(path, **how)
         except (pa.ArrowException, OSError) as error:
             raise BadInput(f"{path}: no scores ({first_line(error)}); run `espalier ablate` again") from error
-        found: dict[tuple[str, str], dict[Key, State]] = {}
-        columns = (table[name] for name in ("branch", "task", "fold", "seed", "episode", "state"))
-        for branch, task, fold, seed, episode, state in zip(*columns, strict=True):
-            found.setdefault((branch, task), {})[fold, seed, episode] = np.array(state, np.float64)
-        return found
 
     def sight(self, branch: str, task: str) -> dict[str, Any]:
         """What the branch was shown, see `harness.hiding.Sight`."""

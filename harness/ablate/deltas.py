@@ -107,14 +107,14 @@ def _scene(full: Arm) -> _Scene:
     held = held_of(full.folder, full.manifest)
     metrics = {task: metric for (task, fold), metric in evaluate(held, []).metrics.items() if fold == 0}
     tasks = {task["id"]: task for task in full.board["tasks"]}
-    episodes = sorted({key[2] for states in full.states.values() for key in states})
+    episodes = sorted(full.episodes())
     return _Scene(full, metrics, tasks, episodes, [held.split.clusters[e] for e in episodes], held.split.refit_ratio)
 
 
 def _family(scene: _Scene, branch: str, task: str, arms: dict[Variant, Arm]) -> tuple[list[dict[str, Any]], list[Part]]:
     """The cells of one branch on one task, and what they add to the means."""
-    row, states = scene.full.rows[branch, task], scene.full.states.get((branch, task), {})
-    sides, reasons = _sides(scene, branch, task, arms)
+    row, states = scene.full.rows[branch, task], scene.full.states(branch, task)
+    sides, reasons = _sides(scene, branch, task, states, arms)
     margin, metric = scene.tasks[task]["margin"], scene.metrics[task]
     full = scene.side(FULL, states) if states else None
     pairs = [(full, other) for other in sides.values()] if full is not None else []
@@ -132,19 +132,18 @@ def _family(scene: _Scene, branch: str, task: str, arms: dict[Variant, Arm]) -> 
 
 
 def _sides(
-    scene: _Scene, branch: str, task: str, arms: dict[Variant, Arm]
+    scene: _Scene, branch: str, task: str, states: dict[Key, State], arms: dict[Variant, Arm]
 ) -> tuple[dict[Variant, Side], dict[Variant, tuple[str, str]]]:
     """The arms that can be compared with the full one; status and reason of those that cannot."""
     sides: dict[Variant, Side] = {}
     reasons: dict[Variant, tuple[str, str]] = {}
     whole, seen = scene.full.why_not(branch, task), scene.full.sight(branch, task)["views"]
-    states = scene.full.states.get((branch, task), {})
     for variant, arm in arms.items():
         if reason := whole or arm.why_not(branch, task):
             reasons[variant] = ("not_answered", reason)
         elif arm.sight(branch, task)["views"] == seen:
             reasons[variant] = ("not_shown", "it is not shown what the variant takes away")
-        elif (mine := arm.states.get((branch, task), {})).keys() != states.keys():
+        elif (mine := arm.states(branch, task)).keys() != states.keys():
             raise BadInput(f"{arm.folder}: answers other episodes of {task} than the full arm; remove it and run again")
         elif mine:
             sides[variant] = scene.side(variant.name, mine)

@@ -18,6 +18,8 @@ from harness.ablate.variants import (
     parse_replacement,
     without,
 )
+from harness.card import suggest
+from harness.episode import Modality
 from harness.errors import BadInput, WorkFailed
 from harness.features import data_set_blocks
 from harness.manifest import write_json
@@ -104,9 +106,14 @@ def folder_of(out: Path, variant: Variant) -> Path:
 def _full(asked: Asked, replacements: list[Variant]) -> Request:
     """The full arm, whose ingest prepares what any variant shows."""
     request = asked.request
-    branches = request.branches or DEFAULT_BRANCHES
+    goes_on = (request.out / "manifest.json").is_file()  # with the branches that the folder has
+    branches = request.branches or (() if goes_on else DEFAULT_BRANCHES)
     if privileged := [name for name in branches if name in PRIVILEGED]:
         raise BadInput(f"-b {privileged[0]}: it answers from the targets, so nothing can be taken away from it; leave it out")
+    known = [modality.value for modality in Modality]
+    for name in asked.modalities:
+        if name not in known:
+            raise BadInput(f"--modality {name}: no such modality{suggest(name, known)}")
     for variant in replacements:
         data_set_blocks((), [variant.old, variant.new])
     return replace(request, branches=branches, also=tuple(variant.new for variant in replacements))

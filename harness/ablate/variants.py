@@ -100,14 +100,11 @@ def modalities_shown(sights: dict[str, dict[str, Sight]], named: Sequence[str] =
     """The modalities that any branch is shown in any task, or those of them that are named.
 
     Raises:
-        BadInput: One that is named is none, or nobody is shown it.
+        BadInput: Nobody is shown one that is named.
     """
     shown = {m for tasks in sights.values() for sight in tasks.values() for m in sight.modalities}
-    for name in named:
-        if name not in shown:
-            known = [m.value for m in Modality]
-            why = f"no branch is shown it; they are shown {', '.join(sorted(shown))}" if name in known else "no such modality"
-            raise BadInput(f"--modality {name}: {why}{'' if name in known else suggest(name, known)}")
+    if unseen := [name for name in named if name not in shown]:
+        raise BadInput(f"--modality {unseen[0]}: no branch is shown it; they are shown {', '.join(sorted(shown))}")
     return tuple(m.value for m in Modality if m.value in (named or shown))
 
 

@@ -50,7 +50,7 @@ def test_hiding_what_tells_costs_and_hiding_noise_does_not(ablation: dict[str, A
 def by_hand(out: Path, task: str, variant: Variant) -> tuple[float, list[float]]:
     """Difference over all clusters, and each cluster's part of it, from the states on disk; each session has one episode."""
     metric = evaluate(held_of(out, read_manifest(out)), []).metrics[task, 0]
-    full, other = (Arm("", folder).states["ridge", task] for folder in (out, folder_of(out, variant)))
+    full, other = (Arm("", folder).states("ridge", task) for folder in (out, folder_of(out, variant)))
     keys = sorted(full)
     assert keys == sorted(other) and len(keys) == 6
     sign = 1 if metric.direction == "up" else -1

@@ -22,7 +22,7 @@ def test_seeds_and_folds_by_hand(tmp_path: Path) -> None:
     ablation = ablated(root, out, [variant], ("mlp",), (TASK,), *words)
     found = cell(ablation, "mlp", TASK, variant.name)
     metric = evaluate(held_of(out, read_manifest(out)), []).metrics[TASK, 0]
-    arms = [Arm("", folder).states["mlp", TASK] for folder in (out, folder_of(out, variant))]
+    arms = [Arm("", folder).states("mlp", TASK) for folder in (out, folder_of(out, variant))]
     episodes = sorted({episode for _, _, episode in arms[0]})
     assert len(arms[0]) == 2 * len(episodes) == 8
     parts = []

@@ -77,8 +77,6 @@ def test_modalities_are_those_that_anybody_is_shown() -> None:
     assert modalities_shown(SIGHTS, ("imu", "audio")) == ("audio", "imu")
     with pytest.raises(BadInput, match=r"--modality depth: no branch is shown it; they are shown audio, hand, imu, pose"):
         modalities_shown(SIGHTS, ("depth",))
-    with pytest.raises(BadInput, match=r"adio.*audio"):
-        modalities_shown(SIGHTS, ("adio",))
     assert blocks_shown(SIGHTS) == {"imu_accel_gyro", "audio_fisheye_cam0_aac"}
 
 
