@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +20,9 @@ from harness.splits import ROLES, Fold, Role, Split
 from harness.tables import by_task, read_samples, read_targets
 from harness.tasks.base import Task
 from harness.window import Samples, WindowSpec
+
+if TYPE_CHECKING:
+    from harness.leakage.duplicates import Copy
 
 OF_TEST = ("majority_of_test", "prior_of_test")
 
@@ -54,6 +58,13 @@ class Held:
     def words(self) -> dict[tuple[int, Role], dict[str, frozenset[str]]]:
         """See `words_by_role`; read once."""
         return words_by_role(self)
+
+    @cached_property
+    def copies(self) -> "tuple[Copy, ...]":
+        """Test passages that stand in training episodes under another name; looked for once."""
+        from harness.leakage.duplicates import find_copies  # noqa: PLC0415  the gates know what is held
+
+        return find_copies(self.targets, self.split, self.spec)
 
     def file(self, episode: str) -> Path:
         """Targets and record of one episode."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from harness.bundle import Bundle
 from harness.errors import BadInput
+from harness.leakage.duplicates import DUPLICATES, check_duplicates
 from harness.leakage.information import INFORMATION, check_rows
 from harness.leakage.provenance import PROVENANCE, check_provenance, shared_units
 from harness.leakage.vocabulary import VOCABULARY, check_vocabulary
@@ -16,11 +17,12 @@ from harness.leakage.vocabulary import VOCABULARY, check_vocabulary
 if TYPE_CHECKING:
     from harness.held import Held
 
-__all__ = ["GATES", "INFORMATION", "PROVENANCE", "VOCABULARY", "check", "check_rows", "shared_units"]
+__all__ = ["DUPLICATES", "GATES", "INFORMATION", "PROVENANCE", "VOCABULARY", "check", "check_rows", "shared_units"]
 
 GATES: dict[str, Callable[[Bundle, "Held"], None]] = {
     PROVENANCE: check_provenance,
     VOCABULARY: check_vocabulary,
+    DUPLICATES: check_duplicates,
 }
 """Gates of a whole bundle; `INFORMATION` is checked row by row, see `check_rows`."""
 

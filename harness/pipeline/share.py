@@ -4,15 +4,18 @@ import os
 import shutil
 from pathlib import Path
 
+from harness.leakage.fingerprint import FINGERPRINT
 from harness.pipeline.plan import Plan
+
+SHARED = ("*.parquet", f"*{FINGERPRINT}")
 
 
 def share_targets(run: Path, plan: Plan) -> None:
     """Give a run the targets of another one: hard links, or copies where the file system has none."""
-    found = {file.name: file for file in (run / "targets").glob("*.parquet")}
+    found = {file.name: file for pattern in SHARED for file in (run / "targets").glob(pattern)}
     folder = plan.home / "targets"
     folder.mkdir(exist_ok=True)
-    for file in folder.glob("*.parquet"):
+    for file in [file for pattern in SHARED for file in folder.glob(pattern)]:
         if file.name not in found:
             file.unlink()
     for name, file in found.items():

@@ -1,0 +1,153 @@
+"""Two recordings compared clip by clip, by their fingerprints.
+
+Two clips of two seconds are the same where every track that moves in them agrees, in two modalities at least where the recordings
+have two. What stands still is never compared: it looks alike everywhere. A passage is one where such clips, at one offset, follow
+each other for four seconds or nearly all of the shorter recording.
+"""
+
+from functools import cached_property
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+from harness.episode import BoolArray, FloatArray, Modality
+from harness.leakage.fingerprint import DESCRIPTOR, Fingerprint
+from harness.observe import modality_of
+
+CLIP = 8  # bins: two seconds
+PASSAGE = 16  # bins in a row that matching clips must cover: four seconds,
+NEARLY_ALL = 0.9  # or this share of the shorter recording
+AGREE = 0.02  # of a clip's energy about its mean: two recordings of one motion measured differ by 0.07 and more
+AGREE_CODED = 0.1  # video and sound, which may have been coded again
+MOVES = 10.0  # a track moves where its energy is so many times that of its noise
+SHIFT = 0.75  # bins: more than half of one, for a clock that drifts
+NEAR = 0.3  # of the energy: where half a bin of shift may lead
+
+
+class Moving:
+    """A fingerprint as clips, each track's made when it is asked for.
+
+    Attributes:
+        series: The fingerprint.
+        length: Bins.
+    """
+
+    def __init__(self, series: Fingerprint) -> None:
+        self.series = series
+        self.length = max((len(values) for values in series.values()), default=0)
+        self._clips: dict[str, tuple[FloatArray, FloatArray, BoolArray]] = {}
+
+    def of(self, track: str) -> tuple[FloatArray, FloatArray, BoolArray]:
+        """(m, CLIP, NUMBERS) clips of a track, (m,) their energies, and (m,) where they move."""
+        if track not in self._clips:
+            raw, clips = clips_of(self.series[track]), clips_of(_smooth(self.series[track]))
+            energy = np.square(clips - clips.mean(axis=1, keepdims=True)).sum(axis=(1, 2))
+            self._clips[track] = clips, energy, _moves(raw) & np.isfinite(energy) & (energy > 0)
+        return self._clips[track]
+
+    @cached_property
+    def order(self) -> list[str]:
+        """Tracks, those that move most often first."""
+        return sorted(self.series, key=lambda track: (-int(self.of(track)[2].sum()), track))
+
+
+def matching_bins(mine: "Moving", theirs: "Moving", offset: int) -> BoolArray:
+    """(bins of theirs,) True in clips that are the same as in `mine`, whose bin i is compared with bin i + offset.
+
+    A shift of less than a bin is taken out. Clips in which too few modalities move are not the same. As soon as
+    no run of `PASSAGE` bins is left the rest of the tracks are not looked at: nothing is the same then.
+    """
+    found = np.zeros(theirs.length, bool)
+    begin = max(0, -offset)
+    m = min(mine.length - begin, theirs.length - begin - offset) - CLIP + 1
+    if m < 1:
+        return found
+    same, kinds = np.ones(m, bool), dict[Modality, BoolArray]()
+    for track in mine.order:
+        if track not in theirs.series:
+            continue
+        clips, energy, moves = mine.of(track)
+        other = theirs.of(track)[0]
+        n = min(m, len(clips) - begin, len(other) - begin - offset)
+        part = slice(begin, begin + n)
+        ratio = _residual(clips[part], other, begin + offset) / np.where(moves[part], energy[part], 1)
+        comparable = np.zeros(m, bool)
+        comparable[:n] = moves[part] & np.isfinite(ratio)
+        same[:n] &= ~comparable[:n] | (ratio <= limit(track))
+        kind = modality(track)
+        kinds[kind] = kinds.get(kind, np.zeros(m, bool)) | comparable
+        if not long_runs(same, min(PASSAGE - CLIP + 1, NEARLY_ALL * m)).any():
+            return found
+    there = sum(bool(moved.any()) for moved in kinds.values())
+    same &= np.sum(list(kinds.values()), axis=0) >= min(2, max(there, 1))
+    for start in np.flatnonzero(same).tolist():
+        found[begin + offset + start : begin + offset + start + CLIP] = True
+    return found
+
+
+def modality(track: str) -> Modality:
+    """What a track of a fingerprint measures."""
+    return modality_of(track.removeprefix(DESCRIPTOR).removeprefix("logmel/"))
+
+
+def limit(track: str) -> float:
+    """How much of a clip's energy may differ in a track."""
+    return AGREE_CODED if modality(track) in (Modality.VIDEO, Modality.AUDIO) else AGREE
+
+
+def clips_of(series: NDArray) -> FloatArray:
+    """(m, CLIP, NUMBERS) every clip of (bins, NUMBERS), float64."""
+    if len(series) < CLIP:
+        return np.zeros((0, CLIP, series.shape[1]))
+    return sliding_window_view(series.astype(np.float64), CLIP, axis=0).transpose(0, 2, 1)
+
+
+def _smooth(series: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Each bin with half of what stands before and after it: what is left can be shifted by less than a bin."""
+    padded = np.pad(series.astype(np.float64), ((1, 1), (0, 0)), mode="edge")
+    return np.asarray((padded[:-2] + 2 * padded[1:-1] + padded[2:]) / 4)
+
+
+def _moves(clips: FloatArray) -> BoolArray:
+    """(m,) True where squares about a clip's mean are more than noise and rounding: twice differenced, noise grows sixfold."""
+    energy = np.square(clips - clips.mean(axis=1, keepdims=True)).sum(axis=(1, 2))
+    bends = np.square(np.diff(clips, 2, axis=1)).sum(axis=(1, 2)) / 6 * CLIP / (CLIP - 2)
+    rounding = 1e-10 * np.square(clips).sum(axis=(1, 2))
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.isfinite(energy) & (energy > rounding) & (energy > MOVES * bends))
+
+
+def keys_of(clips: FloatArray) -> FloatArray:
+    """(m, 2 NUMBERS) mean and slope of each clip, scaled so that keys are never farther apart than clips."""
+    ramp = np.arange(CLIP) - (CLIP - 1) / 2
+    slope = np.einsum("l,mlp->mp", ramp / np.sqrt(np.square(ramp).sum()), clips)
+    return np.concatenate([clips.mean(axis=1) * np.sqrt(CLIP), slope], axis=1)
+
+
+def _residual(clips: FloatArray, others: FloatArray, first: int) -> FloatArray:
+    """(m,) squares that are left between clips and those of another track from `first` on, at the best shift below a bin.
+
+    Between bins the other track is taken as the parabola through three of them.
+    """
+    index = np.arange(first, first + len(clips))
+    here = others[index]
+    before, after = others[np.maximum(index - 1, 0)], others[np.minimum(index + 1, len(others) - 1)]
+    slope, bend = (after - before) / 2, (after - 2 * here + before) / 2
+    size = np.square(slope).sum(axis=(1, 2))
+    shift = np.zeros(len(clips))
+    for _ in range(3):  # the bend is small: a few rounds settle it
+        away = clips - here - np.square(shift)[:, None, None] * bend
+        shift = np.clip((away * slope).sum(axis=(1, 2)) / np.where(size > 0, size, 1), -SHIFT, SHIFT)
+    shift = shift[:, None, None]
+    moved = np.square(clips - here - shift * slope - np.square(shift) * bend).sum(axis=(1, 2))
+    return np.asarray(np.fmin(moved, np.square(clips - here).sum(axis=(1, 2))))
+
+
+def long_runs(matched: BoolArray, least: float) -> BoolArray:
+    """Only the runs of at least so many bins."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], matched.astype(np.int8), [0]])))
+    kept = np.zeros(len(matched), bool)
+    for start, stop in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
+        kept[start:stop] = stop - start >= least
+    return kept

@@ -1,0 +1,186 @@
+"""Near-duplicates: a passage of a test episode that stands in a training episode under another name. See ADR 0016.
+
+Memory holds the keys of the test clips of a fold and a few episodes at a time; time grows with the clips of train.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from harness.episode import BoolArray, FloatArray, Modality
+from harness.errors import BadInput
+from harness.leakage.clips import CLIP, NEAR, NEARLY_ALL, PASSAGE, Moving, keys_of, long_runs, matching_bins, modality
+from harness.leakage.fingerprint import BIN_S, FINGERPRINT, read_fingerprint
+from harness.leakage.words import some
+from harness.record import EpisodeRecord, file_stem
+from harness.splits import Fold, Split
+from harness.window import WindowSpec
+
+if TYPE_CHECKING:
+    from harness.bundle import Bundle
+    from harness.held import Held
+
+DUPLICATES = "near-duplicate windows"
+PROBES = 3  # tracks of as many modalities that candidates are sought by
+STEP = 2  # bins between two clips of train that are looked up
+NEIGHBOURS = 3
+VOTES = 3  # clips that must lead to one offset before it is looked at
+OPEN = 16  # fingerprints kept in memory
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A passage of a test episode that stands in a training episode.
+
+    Attributes:
+        fold: Fold id.
+        test: Test episode.
+        train: The episode it stands in, of the training or validation part.
+        windows: Ids of the test windows that lie in it.
+    """
+
+    fold: int
+    test: str
+    train: str
+    windows: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.test} is {self.train} under another name ({some(self.windows, 3)})"
+
+
+def fingerprint_file(targets: Path, episode: str) -> Path:
+    """Where ingest leaves an episode's fingerprint, beside its targets."""
+    return targets / f"{file_stem(episode)}{FINGERPRINT}"
+
+
+def check_duplicates(bundle: "Bundle", held: "Held") -> None:
+    """Refuse a bundle that was fitted on what its test shows under another name.
+
+    Raises:
+        BadInput: Names the branch, the part, the episodes and the windows; also where nobody knows what it was fitted on.
+    """
+    if bundle.fitted_on is None:
+        raise BadInput(f"bundle {bundle.folder}: {bundle.branch} does not say what it was fitted on")
+    for copy in held.copies:
+        part = next((part for part, episodes in bundle.fitted_on.items() if copy.train in episodes), None)
+        if copy.fold == bundle.fold and part is not None:
+            raise BadInput(
+                f"bundle {bundle.folder}: the {part} of {bundle.branch} was fitted on {copy.train}, and fold {bundle.fold} tests "
+                f"the same recording: {copy}; take one of them out of the split"
+            )
+
+
+def find_copies(targets: Path, split: Split, spec: WindowSpec) -> tuple[Copy, ...]:
+    """Every passage of a test episode that stands in an episode of another name that its fold fits on.
+
+    Args:
+        targets: Folder of targets and fingerprints; episodes without a fingerprint are not looked at.
+        split: Folds.
+        spec: Windows, by which they are named.
+    """
+    if split.kind == "inner":  # the folds of a selection within train: no table is made of them
+        return ()
+    load = lru_cache(OPEN)(lambda episode: Moving(read_fingerprint(fingerprint_file(targets, episode))))
+    found = []
+    for fold in split.folds:
+        fitted, test = (
+            [e for e in dict.fromkeys(episodes) if fingerprint_file(targets, e).is_file()]
+            for episodes in ((*fold.train, *fold.validation), fold.test)
+        )
+        index = _Index(test, load)
+        for episode in fitted:
+            mine = load(episode)
+            for other, offset in sorted(index.candidates(episode, mine)):
+                theirs = load(other)
+                matched = _allowed(fold, matching_bins(mine, theirs, offset), mine, theirs, offset)
+                matched = long_runs(matched, min(PASSAGE, NEARLY_ALL * min(mine.length, theirs.length)))
+                if matched.any():
+                    record = EpisodeRecord.from_file(targets / f"{file_stem(other)}.parquet")
+                    windows = _windows(record, spec, matched)
+                    if windows:
+                        found.append(Copy(fold.id, other, episode, windows))
+                        break
+    return tuple(found)
+
+
+class _Index:
+    """Clips of the test episodes, by the tracks that tell them apart best.
+
+    Args:
+        names: Ids.
+        load: Gives the fingerprint of one.
+    """
+
+    def __init__(self, names: Sequence[str], load: Callable[[str], Moving]) -> None:
+        self.names = tuple(names)
+        keys: dict[str, list[FloatArray]] = {}
+        places: dict[str, list[NDArray[np.int64]]] = {}
+        for number, episode in enumerate(self.names):
+            one = load(episode)
+            for track in one.series:
+                clips, _, moves = one.of(track)
+                moving = np.flatnonzero(moves)
+                keys.setdefault(track, []).append(keys_of(clips[moving]))
+                places.setdefault(track, []).append(np.stack([np.full(len(moving), number), moving], axis=1))
+        counts = {track: sum(map(len, found)) for track, found in keys.items()}
+        self.probes: dict[str, tuple[cKDTree, NDArray[np.int64]]] = {}
+        taken: set[Modality] = set()
+        for track in sorted(counts, key=lambda track: (-counts[track], track)):
+            if counts[track] and modality(track) not in taken and len(taken) < PROBES:
+                taken.add(modality(track))
+                self.probes[track] = cKDTree(np.concatenate(keys[track])), np.concatenate(places[track])
+
+    def candidates(self, episode: str, mine: Moving) -> set[tuple[str, int]]:
+        """(test episode, offset) at which clips of an episode may be found: bin i of it, bin i + offset of the other."""
+        votes: Counter[tuple[int, int]] = Counter()
+        for track, (tree, places) in self.probes.items():
+            if track not in mine.series:
+                continue
+            clips, energy, moves = mine.of(track)
+            rows = np.flatnonzero(moves[::STEP]) * STEP
+            reach = np.sqrt(NEAR * energy[rows])
+            count = min(NEIGHBOURS, tree.n)
+            distance, at = tree.query(keys_of(clips[rows]), k=list(range(1, count + 1)))
+            near = distance <= reach[:, None]
+            row, _ = np.nonzero(near)
+            hits = places[at[near]]
+            pairs = np.unique(np.stack([hits[:, 0], hits[:, 1] - rows[row], rows[row]], axis=1), axis=0)
+            votes.update((int(number), int(offset)) for number, offset, _ in pairs)
+        least = min(VOTES, max(1, mine.length // CLIP))
+        near_by = {key: sum(votes[key[0], key[1] + step] for step in (-1, 0, 1)) for key in votes}
+        return {
+            (self.names[number], offset)
+            for (number, offset), n in near_by.items()
+            if n >= least and self.names[number] != episode and votes[number, offset] == _best(votes, number, offset)
+        }
+
+
+def _best(votes: Counter[tuple[int, int]], number: int, offset: int) -> int:
+    return max(votes[number, offset + step] for step in (-1, 0, 1))
+
+
+def _allowed(fold: Fold, matched: BoolArray, mine: Moving, theirs: Moving, offset: int) -> BoolArray:
+    """Within episodes that both train and test: only what the fit sees of one and the test of the other."""
+    if fold.borders is None:
+        return matched
+    bins, fitted_until = np.arange(len(matched)), fold.borders[1] * mine.length
+    return matched & (bins >= fold.borders[1] * theirs.length) & (bins - offset < fitted_until)
+
+
+def _windows(record: EpisodeRecord, spec: WindowSpec, matched: BoolArray) -> tuple[str, ...]:
+    """Ids of the windows of an episode that lie in the matched bins."""
+    n = record.n_reference
+    seconds = len(matched) * BIN_S / max(n, 1)
+    covered = np.concatenate([[0], np.cumsum(matched)])
+    starts = spec.grid(n)
+    low = np.minimum((starts * seconds / BIN_S).astype(np.int64), len(matched) - 1)
+    high = np.minimum(((starts + spec.length) * seconds / BIN_S).astype(np.int64), len(matched))
+    whole = covered[np.maximum(high, low + 1)] - covered[low] >= np.maximum(high - low, 1)
+    return tuple(f"{record.id}#w{start}" for start in starts[whole].tolist())

@@ -1,0 +1,116 @@
+"""What a recording looks like, in few numbers: written by ingest, compared at scoring to find one recording under two names.
+
+Per track, four numbers for every quarter of a second: the mean over its samples of a fixed random projection of what was
+measured. Projections are fixed by a track's name and width, so the same content has the same numbers in every run.
+"""
+
+from hashlib import blake2b
+from pathlib import Path
+from uuid import uuid4
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.card import first_line
+from harness.episode import BoolArray, Episode, FloatArray, Modality, Track
+from harness.errors import BadInput
+from harness.features.held import numbers
+
+FINGERPRINT = ".fingerprint.npz"  # how its file's name ends
+BIN_S = 0.25
+NUMBERS = 4  # per track and bin
+DESCRIPTOR, FRAMES = "descriptor/", "frames/"
+CELLS = 8  # frames without a descriptor are looked at as 8 x 8 mean gray levels
+# Words say nothing of who else said them, tables have a check of their own, and what stands still is no content.
+_LEFT_OUT = (Modality.LANGUAGE, Modality.TABLE, Modality.CALIBRATION, Modality.MAP)
+
+Fingerprint = dict[str, NDArray[np.float32]]
+"""Track -> (bins, NUMBERS), NaN where nothing was measured in the bin."""
+
+
+def fingerprint(episode: Episode) -> Fingerprint:
+    """The fingerprint of a stored episode: of its small tracks, its descriptors, and frames of cameras without a descriptor."""
+    bins = int(np.floor(episode.timeline[-1] / BIN_S)) if len(episode.timeline) else 0
+    found = {}
+    for track in episode.tracks.values():
+        if bins and track.times is not None and len(track.times) and _is_content(track, episode):
+            found[track.name] = _binned(track, bins)
+    return {name: values for name, values in found.items() if np.isfinite(values).any()}
+
+
+def write_fingerprint(path: Path, found: Fingerprint) -> None:
+    """Write a file that appears whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{uuid4().hex}.partial")
+    with partial.open("wb") as file:
+        np.savez(file, allow_pickle=False, **found)  # type: ignore[arg-type]
+    partial.replace(path)
+
+
+def read_fingerprint(path: Path) -> Fingerprint:
+    """What `write_fingerprint` wrote.
+
+    Raises:
+        BadInput: It is damaged.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: np.asarray(file[name], np.float32) for name in file.files}
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+        raise BadInput(f"{path}: damaged ({first_line(error)}); remove it and run again") from error
+
+
+def _is_content(track: Track, episode: Episode) -> bool:
+    if track.categories or track.modality in _LEFT_OUT:
+        return False
+    if track.name.startswith(FRAMES):
+        described = {source for t in episode.tracks.values() if t.name.startswith(DESCRIPTOR) for source in t.sources}
+        sizes = sorted(t.name for t in episode.tracks.values() if t.name.startswith(FRAMES) and t.sources == track.sources)
+        return not set(track.sources) & described and track.name == sizes[0]
+    if track.name.startswith(DESCRIPTOR):
+        return True
+    return (
+        isinstance(track.data, np.ndarray)
+        and not track.sources
+        and track.modality not in (Modality.VIDEO, Modality.AUDIO, Modality.DEPTH)
+    )
+
+
+def _binned(track: Track, bins: int) -> NDArray[np.float32]:
+    """(bins, NUMBERS) of one track."""
+    clock = track.times
+    assert clock is not None, f"track {track.name} is timed"
+    edges = np.searchsorted(clock, BIN_S * np.arange(bins + 1))
+    if track.name.startswith(FRAMES):
+        return _of_frames(track, edges)
+    values, measured = numbers(track)
+    good = np.isfinite(values) if measured is None else measured & np.isfinite(values)
+    whole: BoolArray = np.asarray(good.all(axis=1), bool)
+    projected = np.where(good, values, 0).astype(np.float64) @ _projection(track.name, values.shape[1])
+    sums = np.concatenate([np.zeros((1, NUMBERS)), np.cumsum(np.where(whole[:, None], projected, 0), axis=0)])
+    counts = np.concatenate([[0], np.cumsum(whole)])
+    n = (counts[edges[1:]] - counts[edges[:-1]])[:, None]
+    out: FloatArray = np.where(n > 0, (sums[edges[1:]] - sums[edges[:-1]]) / np.maximum(n, 1), np.nan)
+    return out.astype(np.float32)
+
+
+def _of_frames(track: Track, edges: NDArray[np.int64]) -> NDArray[np.float32]:
+    """One frame a bin, as the mean gray level of 8 x 8 cells."""
+    projection = _projection(FRAMES, CELLS**2)
+    out = np.full((len(edges) - 1, NUMBERS), np.nan, np.float32)
+    mask = track.mask()
+    for i, (first, stop) in enumerate(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True)):
+        middle = (first + stop) // 2
+        if first < stop and mask[middle]:
+            gray = track.array(middle, middle + 1)[0].mean(axis=2) / 255
+            height, width = (size // CELLS * CELLS for size in gray.shape)
+            cells = gray[:height, :width].reshape(CELLS, height // CELLS, CELLS, width // CELLS).mean(axis=(1, 3))
+            out[i] = cells.reshape(-1) @ projection
+    return out
+
+
+def _projection(name: str, width: int) -> FloatArray:
+    """(width, NUMBERS) of +1 and -1, scaled so that the numbers are of the size of the samples."""
+    seed = int.from_bytes(blake2b(f"{name}/{width}".encode(), digest_size=8).digest())
+    return np.asarray(np.random.default_rng(seed).choice([-1.0, 1.0], (width, NUMBERS)) / np.sqrt(width))

@@ -1,0 +1,214 @@
+"""One recording under two names: copied, coded again, trimmed, in part; and recordings that only look alike are not flagged."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from canary_world import fitted, planned
+
+from harness.bundle import find_bundles
+from harness.dataset import open_dataset
+from harness.demo import write_demo
+from harness.episode import Episode, Modality, Track
+from harness.errors import BadInput
+from harness.evaluate import evaluate
+from harness.held import Held
+from harness.leakage import DUPLICATES, check
+from harness.leakage.clips import CLIP, Moving, matching_bins
+from harness.leakage.duplicates import find_copies, fingerprint_file
+from harness.leakage.fingerprint import BIN_S, Fingerprint, fingerprint, read_fingerprint, write_fingerprint
+from harness.pipeline.predict import Actor, Block
+from harness.record import EpisodeRecord, file_stem
+from harness.run import _check_copies, write_bundle
+from harness.splits import Fold, Split
+from harness.tables import TARGET_SCHEMA, write_atomically
+from harness.window import WindowSpec
+
+SECONDS = 10.0
+SPEC = WindowSpec()
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two episodes of one session, and the first of them again in sessions of its own: as it is, and coded again."""
+    out = tmp_path_factory.mktemp("demo") / "recordings"
+    write_demo(out, episodes=2, seed=3, seconds=SECONDS)
+    first = sorted(path.parent for path in out.rglob("annotation.hdf5"))[0]
+    shutil.copytree(first, out / "zz-copied" / "ep0")
+    again = out / "zz-coded-again" / "ep0"
+    again.mkdir(parents=True)
+    shutil.copy(first / "annotation.hdf5", again)
+    for video in first.glob("*.mp4"):
+        coded_again(video, again / video.name)
+    return out
+
+
+def coded_again(source: Path, place: Path) -> None:
+    """The video in a coarser quality; its sound as it is."""
+    with av.open(str(source)) as old, av.open(str(place), "w") as new:
+        video = old.streams.video[0]
+        stream = new.add_stream("libx264", rate=video.average_rate, options={"crf": "35"})
+        stream.width, stream.height, stream.pix_fmt = video.width, video.height, "yuv420p"
+        sound = new.add_stream_from_template(old.streams.audio[0]) if old.streams.audio else None
+        for packet in old.demux():
+            if packet.stream.type == "audio":
+                if packet.dts is not None:
+                    packet.stream = sound
+                    new.mux(packet)
+                continue
+            for frame in packet.decode():
+                frame.pict_type = 0
+                new.mux(stream.encode(frame))
+        new.mux(stream.encode())
+
+
+@pytest.mark.parametrize("copy", ["zz-copied__ep0", "zz-coded-again__ep0"])
+def test_a_copy_under_another_name_is_refused_by_the_run_and_at_scoring(root: Path, tmp_path: Path, copy: str) -> None:
+    dataset = open_dataset(str(root))
+    ids = sorted(ref.id for ref in dataset.list_episodes()[0])
+    first, second = [i for i in ids if not i.startswith("zz")]
+    words = (f"split.train=[{first},{second}]", f"split.test=[{copy}]")
+    plan = planned(root, tmp_path, ["ridge"], ("timeline_action",), *words)  # features are wanted, so videos are described
+    with pytest.raises(BadInput, match=rf"fold 0 fits on {first}, and {copy} is {first} under another name \({copy}#w0, "):
+        _check_copies(plan)
+    [job] = fitted(plan)
+    write_bundle(plan, job)
+    Actor(plan).run(Block("ridge", 0, 0, copy, 0, 1000))
+    held = Held(plan.out / "targets", plan.split, (plan.task("timeline_action"),), plan.spec)
+    [made] = find_bundles(plan.out / "bundles")
+    with pytest.raises(BadInput) as error:
+        evaluate(held, [made])
+    assert all(word in str(error.value) for word in (f"of ridge was fitted on {first}", copy, f"{copy}#w"))
+    [found] = held.copies
+    assert len(found.windows) >= 0.8 * len(SPEC.grid(int(SECONDS * 20)))
+    assert check(replace(made, imported=True), held) == [DUPLICATES]
+    # What was not fitted on the twin may be scored; the honest pair of episodes is no pair of twins.
+    assert check(replace(made, fitted_on={"weights": [second]}), held) == []
+
+
+def test_episodes_of_one_session_are_no_copies(root: Path, tmp_path: Path) -> None:
+    plan = planned(root, tmp_path, ["ridge"], ("timeline_action",), "split.train=0", "split.test=1")
+    _check_copies(plan)
+    for episode in plan.split.episodes:
+        assert len(read_fingerprint(fingerprint_file(plan.out / "targets", episode))) > 10
+
+
+def test_a_trimmed_copy_is_found_whatever_the_cut(root: Path, tmp_path: Path) -> None:
+    plan = planned(root, tmp_path, ["majority"], ("timeline_action",), "split.train=0", "split.test=1")
+    episode = plan.dataset.read(plan.dataset.list_episodes()[0][0])
+    for cut in (1.0, 1.13, 2.06):
+        matched = matching_bins(Moving(fingerprint(episode)), Moving(fingerprint(trimmed(episode, cut))), -round(cut / BIN_S))
+        assert matched.mean() > 0.8, cut
+
+
+def trimmed(episode: Episode, seconds: float) -> Episode:
+    """Without its beginning, on a clock of its own."""
+
+    def cut(track: Track) -> Track:
+        if track.times is None or not isinstance(track.data, np.ndarray):
+            return track
+        keep = track.times >= seconds
+        valid = None if track.valid is None else track.valid[keep]
+        return replace(track, data=track.data[keep], times=track.times[keep] - seconds, valid=valid)
+
+    tracks = {name: cut(track) for name, track in episode.tracks.items() if isinstance(track.data, np.ndarray)}
+    clock = episode.timeline[episode.timeline >= seconds] - seconds
+    reference = Track("clock", Modality.STATE, np.zeros((len(clock), 1)), clock)
+    return Episode("trimmed", "clock", {**tracks, "clock": reference})
+
+
+def targets_of(folder: Path, found: dict[str, Fingerprint]) -> None:
+    """Targets without rows, and fingerprints."""
+    for episode, series in found.items():
+        n = max(len(values) for values in series.values()) * 5
+        record = EpisodeRecord(episode, "key", n, {}, {}, {}, {}, [])
+        write_atomically([TARGET_SCHEMA.empty_table()], folder / f"{file_stem(episode)}.parquet", record.to_metadata())
+        write_fingerprint(fingerprint_file(folder, episode), series)
+
+
+def split_of(train: list[str], test: list[str], borders: tuple[float, float] | None = None) -> Split:
+    everyone = [*train, *test]
+    fold = Fold(0, tuple(train), (), tuple(test), borders)
+    return Split("explicit", "episode", {e: e for e in everyone}, dict.fromkeys(everyone), (fold,))
+
+
+def walk(rng: np.random.Generator, bins: int) -> Fingerprint:
+    """Two tracks that wander smoothly."""
+    steps = rng.normal(size=(2, bins + 7, 4))
+    smooth = np.apply_along_axis(np.convolve, 1, steps, np.ones(8) / 8, "valid")
+    return dict(zip(("state", "descriptor/video/a"), np.cumsum(smooth, axis=1).astype(np.float32), strict=True))
+
+
+def test_a_passage_in_the_middle_is_named_by_its_windows_alone(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    train, test = walk(rng, 120), walk(rng, 160)
+    for name in test:
+        test[name][60:100] = train[name][20:60]
+    targets_of(tmp_path, {"a": train, "b": test})
+    [copy] = find_copies(tmp_path, split_of(["a"], ["b"]), SPEC)
+    assert (copy.train, copy.test) == ("a", "b")
+    starts = [int(window.rpartition("#w")[2]) for window in copy.windows]
+    # Bins 60 to 100 at five samples a bin are samples 300 to 500; smoothing costs one bin at either end.
+    assert starts == list(range(305, 480, 5))
+
+
+def test_a_passage_shorter_than_four_seconds_or_in_one_modality_of_two_is_no_copy(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    train, test = walk(rng, 120), walk(rng, 160)
+    for name in test:
+        test[name][60:74] = train[name][20:34]
+    test["state"][90:140] = train["state"][60:110]
+    targets_of(tmp_path, {"a": train, "b": test})
+    assert find_copies(tmp_path, split_of(["a"], ["b"]), SPEC) == ()
+
+
+def test_what_stands_still_is_no_copy(tmp_path: Path) -> None:
+    """The same scene twice, with the noise of its sensors, and a track that never changes."""
+    found = {}
+    for episode, seed in (("a", 1), ("b", 2)):
+        rng = np.random.default_rng(seed)
+        still = {name: (5 + 0.01 * rng.normal(size=(200, 4))).astype(np.float32) for name in ("state", "descriptor/video/a")}
+        found[episode] = still | {"hand_left": np.ones((200, 4), np.float32)}
+    targets_of(tmp_path, found)
+    assert find_copies(tmp_path, split_of(["a"], ["b"]), SPEC) == ()
+
+
+def test_within_episodes_a_copy_counts_only_where_one_trains_what_the_other_tests(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    one, twin = walk(rng, 200), walk(rng, 200)
+    for name in twin:
+        twin[name][:100] = one[name][:100]
+    late = {name: np.concatenate([values[150:], values[:150]]) for name, values in one.items()}
+    targets_of(tmp_path, {"a": one, "b": twin, "c": late})
+    both = Fold(0, ("a", "b", "c"), (), ("a", "b", "c"), (0.5, 0.5))
+    split = replace(split_of(["a"], ["b", "c"]), unit="interval", folds=(both,))
+    # The first half of b is that of a: both train it. The first quarter of c is the last one of a, which a tests.
+    pairs = {(copy.train, copy.test) for copy in find_copies(tmp_path, split, SPEC)}
+    assert ("c", "a") in pairs and not {("a", "b"), ("b", "a")} & pairs
+
+
+def test_a_damaged_fingerprint_is_named(tmp_path: Path) -> None:
+    targets_of(tmp_path, {"a": walk(np.random.default_rng(0), 40), "b": walk(np.random.default_rng(1), 40)})
+    path = fingerprint_file(tmp_path, "b")
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(BadInput, match=r"b\.fingerprint\.npz: damaged .* remove it and run again"):
+        find_copies(tmp_path, split_of(["a"], ["b"]), SPEC)
+
+
+@pytest.mark.parametrize("name", ["g1_inspire_v21", "gr1_picknplace_v20"])
+def test_real_recordings_of_one_task_are_no_copies_of_each_other(shared_data: Path, tmp_path: Path, name: str) -> None:
+    """Robots that repeat one task, compared by their joints alone: no picture may tell them apart."""
+    dataset = open_dataset(str(shared_data / name))
+    refs, _ = dataset.list_episodes()
+    found = {ref.id: fingerprint(dataset.read(ref)) for ref in refs}
+    targets_of(tmp_path, found)
+    ids = sorted(found)
+    assert len(ids) >= 5 and all(set(series) == {"state", "command"} for series in found.values())
+    assert find_copies(tmp_path, split_of(ids[::2], ids[1::2]), SPEC) == ()
+    twin = {"twin": found[ids[0]]}
+    targets_of(tmp_path, twin)
+    copies = find_copies(tmp_path, split_of(ids, ["twin"]), SPEC)
+    assert [(copy.train, copy.test) for copy in copies] == [(ids[0], "twin")] and len(copies[0].windows) > CLIP
