@@ -17,7 +17,7 @@ from harness.bundle import Bundle, find_bundles
 from harness.episode import EpisodeRef
 from harness.errors import BadInput, UnreadableEpisode
 from harness.inspect import print_card
-from harness.leakage.duplicates import find_copies
+from harness.leakage.duplicates import refuse_copies
 from harness.manifest import environment, now, write_json
 from harness.pipeline.cluster import check_reachable, ray_session
 from harness.pipeline.fit import FitJob, artifact_folder, fit, is_fitted
@@ -145,7 +145,7 @@ def _survey(manifest: "_Manifest", connect: Callable[[], None], console: Console
     manifest.quarantined += odd_widths(plan)
     manifest.plan = plan = with_sights(with_widths(plan))
     _check_posed(plan, manifest.quarantined)
-    _check_copies(plan)
+    refuse_copies(plan.home / "targets", plan.split, plan.spec)
     _tell_unposed(plan, plan.tasks if prepared.request.tasks else (), console)
     if choose:
         connect()
@@ -289,14 +289,6 @@ def _check_posed(plan: Plan, quarantined: list[Quarantined]) -> None:
             )
         needs = ", ".join(sorted({r for t in plan.tasks for r in plan.task(t).requires}))
         raise BadInput(f"no episode poses any of the tasks {', '.join(plan.tasks)}: they need tracks {needs}")
-
-
-def _check_copies(plan: Plan) -> None:
-    """A recording that trains under one name and is tested under another: nothing of this split could be scored."""
-    copies = find_copies(plan.home / "targets", plan.split, plan.spec)
-    if copies:
-        more = f", and {len(copies) - 1} more such pairs" if len(copies) > 1 else ""
-        raise BadInput(f"split: fold {copies[0].fold} fits on {copies[0].train}, and {copies[0]}{more}; take one of them out")
 
 
 def _posed(plan: Plan) -> set[str]:

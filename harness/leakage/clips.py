@@ -139,8 +139,8 @@ def _residual(clips: FloatArray, others: FloatArray, first: int) -> FloatArray:
     for _ in range(3):  # the bend is small: a few rounds settle it
         away = clips - here - np.square(shift)[:, None, None] * bend
         shift = np.clip((away * slope).sum(axis=(1, 2)) / np.where(size > 0, size, 1), -SHIFT, SHIFT)
-    shift = shift[:, None, None]
-    moved = np.square(clips - here - shift * slope - np.square(shift) * bend).sum(axis=(1, 2))
+    by = shift[:, None, None]
+    moved = np.square(clips - here - by * slope - np.square(by) * bend).sum(axis=(1, 2))
     return np.asarray(np.fmin(moved, np.square(clips - here).sum(axis=(1, 2))))
 
 

@@ -77,6 +77,18 @@ def check_duplicates(bundle: "Bundle", held: "Held") -> None:
             )
 
 
+def refuse_copies(targets: Path, split: Split, spec: WindowSpec) -> None:
+    """Stop a run whose split trains a recording under one name and tests it under another: nothing of it could be scored.
+
+    Raises:
+        BadInput: Names the episodes and the windows.
+    """
+    copies = find_copies(targets, split, spec)
+    if copies:
+        more = f", and {len(copies) - 1} more such pairs" if len(copies) > 1 else ""
+        raise BadInput(f"split: fold {copies[0].fold} fits on {copies[0].train}, and {copies[0]}{more}; take one of them out")
+
+
 def find_copies(targets: Path, split: Split, spec: WindowSpec) -> tuple[Copy, ...]:
     """Every passage of a test episode that stands in an episode of another name that its fold fits on.
 

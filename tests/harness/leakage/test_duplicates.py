@@ -18,11 +18,11 @@ from harness.evaluate import evaluate
 from harness.held import Held
 from harness.leakage import DUPLICATES, check
 from harness.leakage.clips import CLIP, Moving, matching_bins
-from harness.leakage.duplicates import find_copies, fingerprint_file
+from harness.leakage.duplicates import find_copies, fingerprint_file, refuse_copies
 from harness.leakage.fingerprint import BIN_S, Fingerprint, fingerprint, read_fingerprint, write_fingerprint
 from harness.pipeline.predict import Actor, Block
 from harness.record import EpisodeRecord, file_stem
-from harness.run import _check_copies, write_bundle
+from harness.run import write_bundle
 from harness.splits import Fold, Split
 from harness.tables import TARGET_SCHEMA, write_atomically
 from harness.window import WindowSpec
@@ -73,7 +73,7 @@ def test_a_copy_under_another_name_is_refused_by_the_run_and_at_scoring(root: Pa
     words = (f"split.train=[{first},{second}]", f"split.test=[{copy}]")
     plan = planned(root, tmp_path, ["ridge"], ("timeline_action",), *words)  # features are wanted, so videos are described
     with pytest.raises(BadInput, match=rf"fold 0 fits on {first}, and {copy} is {first} under another name \({copy}#w0, "):
-        _check_copies(plan)
+        refuse_copies(plan.out / "targets", plan.split, plan.spec)
     [job] = fitted(plan)
     write_bundle(plan, job)
     Actor(plan).run(Block("ridge", 0, 0, copy, 0, 1000))
@@ -91,7 +91,7 @@ def test_a_copy_under_another_name_is_refused_by_the_run_and_at_scoring(root: Pa
 
 def test_episodes_of_one_session_are_no_copies(root: Path, tmp_path: Path) -> None:
     plan = planned(root, tmp_path, ["ridge"], ("timeline_action",), "split.train=0", "split.test=1")
-    _check_copies(plan)
+    refuse_copies(plan.out / "targets", plan.split, plan.spec)
     for episode in plan.split.episodes:
         assert len(read_fingerprint(fingerprint_file(plan.out / "targets", episode))) > 10
 

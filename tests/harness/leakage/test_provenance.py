@@ -9,7 +9,7 @@ from gate_world import FOLD, bundle_of, held_of
 from harness.errors import BadInput
 from harness.evaluate import evaluate
 from harness.leaderboard import build
-from harness.leakage import PROVENANCE, check
+from harness.leakage import DUPLICATES, PROVENANCE, check
 from harness.report.model import capabilities, headline
 from harness.splits import Fold
 
@@ -96,9 +96,9 @@ def test_within_an_episode_the_fit_must_end_before_the_test_begins(tmp_path: Pat
 def test_an_imported_bundle_is_scored_and_every_gate_it_does_not_meet_is_named(tmp_path: Path) -> None:
     held = held_of(tmp_path / "targets")
     made = bundle_of(held, tmp_path / "m", fitted_on=None, imported=True)
-    assert check(made, held) == [PROVENANCE]
+    assert check(made, held) == [PROVENANCE, DUPLICATES]
     [row] = build(evaluate(held, [made]), "held_out")["rows"]
-    assert row["gates"] == [PROVENANCE] and row["evidence"] == "smoke" and row["value"] is not None
+    assert row["gates"] == [DUPLICATES, PROVENANCE] and row["evidence"] == "smoke" and row["value"] is not None
     assert row["rank_interval"] is None
 
 
