@@ -1,11 +1,13 @@
 """Two recordings compared clip by clip, by their fingerprints.
 
-Two clips of two seconds are the same where every track that moves in them agrees, in two modalities at least where the recordings
-have two. What stands still is never compared: it looks alike everywhere. A passage is one where such clips, at one offset, follow
-each other for four seconds or nearly all of the shorter recording.
+Two clips of two seconds are the same where every track that moves in them agrees, in two modalities at least where two move in
+the recordings, and where the noise of no other track is clearly other noise. What stands still is never compared: it looks alike
+everywhere. A passage is one where such clips, at one offset, follow each other for four seconds or nearly all of the shorter
+recording.
 """
 
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -20,9 +22,26 @@ PASSAGE = 16  # bins in a row that matching clips must cover: four seconds,
 NEARLY_ALL = 0.9  # or this share of the shorter recording
 AGREE = 0.02  # of a clip's energy about its mean: two recordings of one motion measured differ by 0.07 and more
 AGREE_CODED = 0.1  # video and sound, which may have been coded again
+UNLIKE = 0.7  # of the energy, in a track that does not move: other noise
 MOVES = 10.0  # a track moves where its energy is so many times that of its noise
 SHIFT = 0.75  # bins: more than half of one, for a clock that drifts
 NEAR = 0.3  # of the energy: where half a bin of shift may lead
+
+
+class Clips(NamedTuple):
+    """One track.
+
+    Attributes:
+        values: (m, CLIP, NUMBERS) every clip, smoothed.
+        energy: (m,) squares about the mean of a clip.
+        changes: (m,) True where that is more than rounding.
+        moves: (m,) True where it is more than noise, too.
+    """
+
+    values: FloatArray
+    energy: FloatArray
+    changes: BoolArray
+    moves: BoolArray
 
 
 class Moving:
@@ -36,20 +55,22 @@ class Moving:
     def __init__(self, series: Fingerprint) -> None:
         self.series = series
         self.length = max((len(values) for values in series.values()), default=0)
-        self._clips: dict[str, tuple[FloatArray, FloatArray, BoolArray]] = {}
+        self._clips: dict[str, Clips] = {}
 
-    def of(self, track: str) -> tuple[FloatArray, FloatArray, BoolArray]:
-        """(m, CLIP, NUMBERS) clips of a track, (m,) their energies, and (m,) where they move."""
+    def of(self, track: str) -> Clips:
+        """The clips of a track."""
         if track not in self._clips:
             raw, clips = clips_of(self.series[track]), clips_of(_smooth(self.series[track]))
             energy = np.square(clips - clips.mean(axis=1, keepdims=True)).sum(axis=(1, 2))
-            self._clips[track] = clips, energy, _moves(raw) & np.isfinite(energy) & (energy > 0)
+            with np.errstate(invalid="ignore"):
+                changes = np.isfinite(energy) & (energy > 1e-10 * np.square(clips).sum(axis=(1, 2)))
+            self._clips[track] = Clips(clips, energy, changes, changes & _moves(raw))
         return self._clips[track]
 
     @cached_property
     def order(self) -> list[str]:
         """Tracks, those that move most often first."""
-        return sorted(self.series, key=lambda track: (-int(self.of(track)[2].sum()), track))
+        return sorted(self.series, key=lambda track: (-int(self.of(track).moves.sum()), track))
 
 
 def matching_bins(mine: "Moving", theirs: "Moving", offset: int) -> BoolArray:
@@ -67,19 +88,18 @@ def matching_bins(mine: "Moving", theirs: "Moving", offset: int) -> BoolArray:
     for track in mine.order:
         if track not in theirs.series:
             continue
-        clips, energy, moves = mine.of(track)
-        other = theirs.of(track)[0]
-        n = min(m, len(clips) - begin, len(other) - begin - offset)
+        one, other = mine.of(track), theirs.of(track).values
+        n = min(m, len(one.values) - begin, len(other) - begin - offset)
         part = slice(begin, begin + n)
-        ratio = _residual(clips[part], other, begin + offset) / np.where(moves[part], energy[part], 1)
-        comparable = np.zeros(m, bool)
-        comparable[:n] = moves[part] & np.isfinite(ratio)
-        same[:n] &= ~comparable[:n] | (ratio <= limit(track))
-        kind = modality(track)
-        kinds[kind] = kinds.get(kind, np.zeros(m, bool)) | comparable
+        ratio = _residual(one.values[part], other, begin + offset) / np.where(one.changes[part], one.energy[part], 1)
+        known = np.isfinite(ratio) & one.changes[part]
+        moves = np.zeros(m, bool)
+        moves[:n] = one.moves[part] & known
+        same[:n] &= ~known | (ratio <= np.where(one.moves[part], limit(track), noise_limit(track)))
+        kinds[modality(track)] = kinds.get(modality(track), np.zeros(m, bool)) | moves
         if not long_runs(same, min(PASSAGE - CLIP + 1, NEARLY_ALL * m)).any():
             return found
-    there = sum(bool(moved.any()) for moved in kinds.values())
+    there = sum(bool(moves.any()) for moves in kinds.values())
     same &= np.sum(list(kinds.values()), axis=0) >= min(2, max(there, 1))
     for start in np.flatnonzero(same).tolist():
         found[begin + offset + start : begin + offset + start + CLIP] = True
@@ -89,6 +109,11 @@ def matching_bins(mine: "Moving", theirs: "Moving", offset: int) -> BoolArray:
 def modality(track: str) -> Modality:
     """What a track of a fingerprint measures."""
     return modality_of(track.removeprefix(DESCRIPTOR).removeprefix("logmel/"))
+
+
+def noise_limit(track: str) -> float:
+    """As `limit`, where a track does not move: noise is the same in a copy, but for video and sound that were coded again."""
+    return np.inf if modality(track) in (Modality.VIDEO, Modality.AUDIO) else UNLIKE
 
 
 def limit(track: str) -> float:
@@ -113,9 +138,8 @@ def _moves(clips: FloatArray) -> BoolArray:
     """(m,) True where squares about a clip's mean are more than noise and rounding: twice differenced, noise grows sixfold."""
     energy = np.square(clips - clips.mean(axis=1, keepdims=True)).sum(axis=(1, 2))
     bends = np.square(np.diff(clips, 2, axis=1)).sum(axis=(1, 2)) / 6 * CLIP / (CLIP - 2)
-    rounding = 1e-10 * np.square(clips).sum(axis=(1, 2))
     with np.errstate(invalid="ignore"):
-        return np.asarray(np.isfinite(energy) & (energy > rounding) & (energy > MOVES * bends))
+        return np.asarray(np.isfinite(energy) & (energy > MOVES * bends))
 
 
 def keys_of(clips: FloatArray) -> FloatArray:

@@ -17,7 +17,7 @@ from scipy.spatial import cKDTree
 from harness.episode import BoolArray, FloatArray, Modality
 from harness.errors import BadInput
 from harness.leakage.clips import CLIP, NEAR, NEARLY_ALL, PASSAGE, Moving, keys_of, long_runs, matching_bins, modality
-from harness.leakage.fingerprint import BIN_S, FINGERPRINT, read_fingerprint
+from harness.leakage.fingerprint import BIN_S, FINGERPRINTS, read_fingerprint
 from harness.leakage.words import some
 from harness.record import EpisodeRecord, file_stem
 from harness.splits import Fold, Split
@@ -56,8 +56,8 @@ class Copy:
 
 
 def fingerprint_file(targets: Path, episode: str) -> Path:
-    """Where ingest leaves an episode's fingerprint, beside its targets."""
-    return targets / f"{file_stem(episode)}{FINGERPRINT}"
+    """Where ingest leaves an episode's fingerprint: in a folder beside that of the targets."""
+    return targets.parent / FINGERPRINTS / f"{file_stem(episode)}.npz"
 
 
 def check_duplicates(bundle: "Bundle", held: "Held") -> None:
@@ -137,9 +137,8 @@ class _Index:
         for number, episode in enumerate(self.names):
             one = load(episode)
             for track in one.series:
-                clips, _, moves = one.of(track)
-                moving = np.flatnonzero(moves)
-                keys.setdefault(track, []).append(keys_of(clips[moving]))
+                moving = np.flatnonzero(one.of(track).moves)
+                keys.setdefault(track, []).append(keys_of(one.of(track).values[moving]))
                 places.setdefault(track, []).append(np.stack([np.full(len(moving), number), moving], axis=1))
         counts = {track: sum(map(len, found)) for track, found in keys.items()}
         self.probes: dict[str, tuple[cKDTree, NDArray[np.int64]]] = {}
@@ -155,11 +154,11 @@ class _Index:
         for track, (tree, places) in self.probes.items():
             if track not in mine.series:
                 continue
-            clips, energy, moves = mine.of(track)
-            rows = np.flatnonzero(moves[::STEP]) * STEP
-            reach = np.sqrt(NEAR * energy[rows])
+            clips = mine.of(track)
+            rows = np.flatnonzero(clips.moves[::STEP]) * STEP
+            reach = np.sqrt(NEAR * clips.energy[rows])
             count = min(NEIGHBOURS, tree.n)
-            distance, at = tree.query(keys_of(clips[rows]), k=list(range(1, count + 1)))
+            distance, at = tree.query(keys_of(clips.values[rows]), k=list(range(1, count + 1)))
             near = distance <= reach[:, None]
             row, _ = np.nonzero(near)
             hits = places[at[near]]

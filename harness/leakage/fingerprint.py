@@ -17,7 +17,7 @@ from harness.episode import BoolArray, Episode, FloatArray, Modality, Track
 from harness.errors import BadInput
 from harness.features.held import numbers
 
-FINGERPRINT = ".fingerprint.npz"  # how its file's name ends
+FINGERPRINTS = "fingerprints"  # the folder, beside `targets`
 BIN_S = 0.25
 NUMBERS = 4  # per track and bin
 DESCRIPTOR, FRAMES = "descriptor/", "frames/"

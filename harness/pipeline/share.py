@@ -4,18 +4,20 @@ import os
 import shutil
 from pathlib import Path
 
-from harness.leakage.fingerprint import FINGERPRINT
+from harness.leakage.fingerprint import FINGERPRINTS
 from harness.pipeline.plan import Plan
-
-SHARED = ("*.parquet", f"*{FINGERPRINT}")
 
 
 def share_targets(run: Path, plan: Plan) -> None:
     """Give a run the targets of another one: hard links, or copies where the file system has none."""
-    found = {file.name: file for pattern in SHARED for file in (run / "targets").glob(pattern)}
-    folder = plan.home / "targets"
+    for folder, files in (("targets", "*.parquet"), (FINGERPRINTS, "*.npz")):
+        _share(run / folder, plan.home / folder, files)
+
+
+def _share(source: Path, folder: Path, files: str) -> None:
+    found = {file.name: file for file in source.glob(files)}
     folder.mkdir(exist_ok=True)
-    for file in [file for pattern in SHARED for file in folder.glob(pattern)]:
+    for file in folder.glob(files):
         if file.name not in found:
             file.unlink()
     for name, file in found.items():

@@ -147,8 +147,8 @@ def test_a_passage_in_the_middle_is_named_by_its_windows_alone(tmp_path: Path) -
     train, test = walk(rng, 120), walk(rng, 160)
     for name in test:
         test[name][60:100] = train[name][20:60]
-    targets_of(tmp_path, {"a": train, "b": test})
-    [copy] = find_copies(tmp_path, split_of(["a"], ["b"]), SPEC)
+    targets_of(tmp_path / "targets", {"a": train, "b": test})
+    [copy] = find_copies(tmp_path / "targets", split_of(["a"], ["b"]), SPEC)
     assert (copy.train, copy.test) == ("a", "b")
     starts = [int(window.rpartition("#w")[2]) for window in copy.windows]
     # Bins 60 to 100 at five samples a bin are samples 300 to 500; smoothing costs one bin at either end.
@@ -161,8 +161,8 @@ def test_a_passage_shorter_than_four_seconds_or_in_one_modality_of_two_is_no_cop
     for name in test:
         test[name][60:74] = train[name][20:34]
     test["state"][90:140] = train["state"][60:110]
-    targets_of(tmp_path, {"a": train, "b": test})
-    assert find_copies(tmp_path, split_of(["a"], ["b"]), SPEC) == ()
+    targets_of(tmp_path / "targets", {"a": train, "b": test})
+    assert find_copies(tmp_path / "targets", split_of(["a"], ["b"]), SPEC) == ()
 
 
 def test_what_stands_still_is_no_copy(tmp_path: Path) -> None:
@@ -172,8 +172,19 @@ def test_what_stands_still_is_no_copy(tmp_path: Path) -> None:
         rng = np.random.default_rng(seed)
         still = {name: (5 + 0.01 * rng.normal(size=(200, 4))).astype(np.float32) for name in ("state", "descriptor/video/a")}
         found[episode] = still | {"hand_left": np.ones((200, 4), np.float32)}
-    targets_of(tmp_path, found)
-    assert find_copies(tmp_path, split_of(["a"], ["b"]), SPEC) == ()
+    targets_of(tmp_path / "targets", found)
+    assert find_copies(tmp_path / "targets", split_of(["a"], ["b"]), SPEC) == ()
+
+
+def test_one_path_of_the_camera_in_two_recordings_is_no_copy_where_the_noise_of_the_rest_differs(tmp_path: Path) -> None:
+    path = walk(np.random.default_rng(0), 60)["state"]
+    found = {}
+    for episode, seed in (("a", 1), ("b", 2)):
+        found[episode] = {"camera_pose": path, "hand_left": np.random.default_rng(seed).normal(size=(60, 4)).astype(np.float32)}
+    targets_of(tmp_path / "targets", found)
+    assert find_copies(tmp_path / "targets", split_of(["a"], ["b"]), SPEC) == ()
+    targets_of(tmp_path / "targets", {"a": found["a"], "b": found["a"]})
+    assert len(find_copies(tmp_path / "targets", split_of(["a"], ["b"]), SPEC)) == 1
 
 
 def test_within_episodes_a_copy_counts_only_where_one_trains_what_the_other_tests(tmp_path: Path) -> None:
@@ -182,20 +193,20 @@ def test_within_episodes_a_copy_counts_only_where_one_trains_what_the_other_test
     for name in twin:
         twin[name][:100] = one[name][:100]
     late = {name: np.concatenate([values[150:], values[:150]]) for name, values in one.items()}
-    targets_of(tmp_path, {"a": one, "b": twin, "c": late})
+    targets_of(tmp_path / "targets", {"a": one, "b": twin, "c": late})
     both = Fold(0, ("a", "b", "c"), (), ("a", "b", "c"), (0.5, 0.5))
     split = replace(split_of(["a"], ["b", "c"]), unit="interval", folds=(both,))
     # The first half of b is that of a: both train it. The first quarter of c is the last one of a, which a tests.
-    pairs = {(copy.train, copy.test) for copy in find_copies(tmp_path, split, SPEC)}
+    pairs = {(copy.train, copy.test) for copy in find_copies(tmp_path / "targets", split, SPEC)}
     assert ("c", "a") in pairs and not {("a", "b"), ("b", "a")} & pairs
 
 
 def test_a_damaged_fingerprint_is_named(tmp_path: Path) -> None:
-    targets_of(tmp_path, {"a": walk(np.random.default_rng(0), 40), "b": walk(np.random.default_rng(1), 40)})
-    path = fingerprint_file(tmp_path, "b")
+    targets_of(tmp_path / "targets", {"a": walk(np.random.default_rng(0), 40), "b": walk(np.random.default_rng(1), 40)})
+    path = fingerprint_file(tmp_path / "targets", "b")
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(BadInput, match=r"b\.fingerprint\.npz: damaged .* remove it and run again"):
-        find_copies(tmp_path, split_of(["a"], ["b"]), SPEC)
+    with pytest.raises(BadInput, match=r"fingerprints/b\.npz: damaged .* remove it and run again"):
+        find_copies(tmp_path / "targets", split_of(["a"], ["b"]), SPEC)
 
 
 @pytest.mark.parametrize("name", ["g1_inspire_v21", "gr1_picknplace_v20"])
@@ -204,11 +215,11 @@ def test_real_recordings_of_one_task_are_no_copies_of_each_other(shared_data: Pa
     dataset = open_dataset(str(shared_data / name))
     refs, _ = dataset.list_episodes()
     found = {ref.id: fingerprint(dataset.read(ref)) for ref in refs}
-    targets_of(tmp_path, found)
+    targets_of(tmp_path / "targets", found)
     ids = sorted(found)
     assert len(ids) >= 5 and all(set(series) == {"state", "command"} for series in found.values())
-    assert find_copies(tmp_path, split_of(ids[::2], ids[1::2]), SPEC) == ()
+    assert find_copies(tmp_path / "targets", split_of(ids[::2], ids[1::2]), SPEC) == ()
     twin = {"twin": found[ids[0]]}
-    targets_of(tmp_path, twin)
-    copies = find_copies(tmp_path, split_of(ids, ["twin"]), SPEC)
+    targets_of(tmp_path / "targets", twin)
+    copies = find_copies(tmp_path / "targets", split_of(ids, ["twin"]), SPEC)
     assert [(copy.train, copy.test) for copy in copies] == [(ids[0], "twin")] and len(copies[0].windows) > CLIP
