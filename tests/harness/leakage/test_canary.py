@@ -110,13 +110,13 @@ def test_a_clip_level_scaler_is_refused_at_scoring_too(root: Path, tmp_path: Pat
 
 
 def test_a_branch_that_scales_by_the_windows_it_is_asked_together_with_is_caught(root: Path, tmp_path: Path) -> None:
-    assert found(root, tmp_path, "planted.branches:ScalesByBatch", ("timeline_action",))
+    assert found(root, tmp_path, "leaky.branches:ScalesByBatch", ("timeline_action",))
 
 
 def test_a_branch_with_a_cache_of_its_own_hears_nothing(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "cache").mkdir()
     monkeypatch.setenv("PLANTED_CACHE", str(tmp_path / "cache"))
-    plan = planned(root, tmp_path, ["planted.branches:Remembers"], ("transition_detection",))
+    plan = planned(root, tmp_path, ["leaky.branches:Remembers"], ("transition_detection",))
     [job] = fitted(plan)
     answer = FutureCanary(plan, test_ref(plan), 3.0, tmp_path / "canary").check(job)
     assert answer.changes == () and not answer.heard

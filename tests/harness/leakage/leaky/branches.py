@@ -1,4 +1,4 @@
-"""Branches that leak, each in its own way. Runs name them `planted.branches:CLASS`."""
+"""Branches that leak, each in its own way. Runs name them `leaky.branches:CLASS`."""
 
 import json
 import os
@@ -21,7 +21,7 @@ from harness.window import ObservedBatch
 class ScalesByBatch(Ridge):
     """Centres features over all windows that it is asked about together, those of the future among them."""
 
-    card = BranchCard("planted.branches:ScalesByBatch", "head", "knows the other windows")
+    card = BranchCard("leaky.branches:ScalesByBatch", "head", "knows the other windows")
 
     def predictor(self, artifact: Artifact) -> Predictor:
         inner = super().predictor(artifact)
@@ -41,7 +41,7 @@ class ScalesByBatch(Ridge):
 class Remembers(Prior):
     """Keeps what it answered once in a cache of its own, by the seeds of the rows: no noise reaches it there."""
 
-    card = BranchCard("planted.branches:Remembers", "floor", "a cache that outlives the store")
+    card = BranchCard("leaky.branches:Remembers", "floor", "a cache that outlives the store")
 
     def needs(self, task: Task) -> Needs:
         return Needs(tracks=("hand_left",))
@@ -61,7 +61,7 @@ class Remembers(Prior):
 class ReadsTheAnswer(Prior):
     """Finds the targets of the test on disk, by the seeds of their samples."""
 
-    card = BranchCard("planted.branches:ReadsTheAnswer", "floor", "reads the answer from somewhere")
+    card = BranchCard("leaky.branches:ReadsTheAnswer", "floor", "reads the answer from somewhere")
 
     def answer(self, task: Task, statistics: TrainStatistics, batch: ObservedBatch) -> Predictions:
         from harness.window import row_seeds
