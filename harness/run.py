@@ -26,7 +26,7 @@ from harness.pipeline.plan import Plan, as_json
 from harness.pipeline.predict import Block, blocks_of, predict
 from harness.pipeline.processes import processes_of
 from harness.pipeline.share import share_targets
-from harness.pipeline.sights import with_sights
+from harness.pipeline.sights import blind_lines, with_sights
 from harness.pipeline.workbench import Workbench
 from harness.progress import progress
 from harness.readers.table import TableReader
@@ -147,6 +147,9 @@ def _survey(manifest: "_Manifest", connect: Callable[[], None], console: Console
     _check_posed(plan, manifest.quarantined)
     refuse_copies(plan.home / "targets", plan.split, plan.spec)
     _tell_unposed(plan, plan.tasks if prepared.request.tasks else (), console)
+    if prepared.request.shares is None:  # an ablation has tables of its own for it
+        for line in blind_lines(plan):
+            console.print(Text(line, style="yellow"), soft_wrap=True)
     if choose:
         connect()
         manifest.plan = choose(plan)

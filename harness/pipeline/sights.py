@@ -26,6 +26,12 @@ def with_sights(plan: Plan) -> Plan:
     return replace(plan, sights=sights)
 
 
+def blind_lines(plan: Plan) -> list[str]:
+    """What its branches cannot answer with what is hidden, and why: N/A in the table."""
+    found = ((name, task, sight.blind) for name, tasks in plan.sights.items() for task, sight in tasks.items())
+    return [f"{name} has no answer to {task}: {blind}" for name, task, blind in found if blind]
+
+
 def sight_of(bench: Workbench, task: Task, needs: Needs, episodes: list[Episode]) -> Sight:
     """What these needs get to see of a task, over some episodes."""
     hiding = bench.plan.hiding

@@ -13,7 +13,7 @@ from harness.features import data_set_blocks
 from harness.observe import made_of, sources_of
 from harness.pipeline.plan import Plan
 from harness.pipeline.predict import Actor, blocks_of
-from harness.pipeline.sights import with_sights
+from harness.pipeline.sights import blind_lines, with_sights
 from harness.pipeline.workbench import Workbench
 from harness.tables import by_task, read_predictions
 from harness.tasks.base import Task
@@ -109,10 +109,12 @@ BLIND = {
 def test_what_cannot_be_answered_says_why(plan: Plan, hidden: str) -> None:
     cases = {(branch, task): why for (branch, task, h), why in BLIND.items() if h == hidden}
     here = replace(without(plan, (hidden,)), branches=tuple(dict.fromkeys(branch for branch, _ in cases)))
-    sights = with_sights(here).sights
+    here = with_sights(here)
+    sights, lines = here.sights, blind_lines(here)
     for (branch, task), why in cases.items():
         blind = sights[branch][task].blind
         assert why in blind if why else not blind, (branch, task, blind)
+        assert (f"{branch} has no answer to {task}: {blind}" in lines) == bool(why)
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from commands import Done, espalier
 from factories import write_xperience_episode
-from pipeline_runs import files, manifest
+from pipeline_runs import differences, files, manifest
 from planted import cell
+from test_killed import Started
 
 TASKS = ("imu_to_hand_pose", "timeline_action")
 VARIANTS = ("replace_audio_+_by_logmel_+", "without_audio", "without_imu")
@@ -24,11 +25,14 @@ class Ablation:
         for i in range(6):
             write_xperience_episode(self.data / f"s{i}" / "ep0", 60, seed=i, cameras=("fisheye_cam0",))
 
-    def call(self, *words: object) -> Done:
+    def words(self, out: Path | None = None) -> list[str]:
         tasks = [word for task in TASKS for word in ("-t", task)]
         split = ("split.train=0-2", "split.test=3-5", "windows.stride=10")
-        first = ("ablate", self.data, "--out", self.out, "-b", "ridge", "-b", "majority", *tasks, *split)
-        return espalier(self.home, *first, "--leave-one-out", "-m", "audio", "-m", "imu", *words)
+        first = ("ablate", str(self.data), "--out", str(out or self.out), "-b", "ridge", "-b", "majority", *tasks, *split)
+        return [*first, "--leave-one-out", "-m", "audio", "-m", "imu"]
+
+    def call(self, *words: object) -> Done:
+        return espalier(self.home, *self.words(), *words)
 
     @property
     def found(self) -> dict[str, Any]:
@@ -75,6 +79,21 @@ def test_again_does_only_what_is_missing(ablation: Ablation) -> None:
     after = files(ablation.out, "part-*.parquet")
     assert [name for name in before if after[name] != before[name]] == [str(lost.relative_to(ablation.out))]
     assert ablation.found == body
+
+
+def test_a_killed_ablation_goes_on(ablation: Ablation, tmp_path: Path) -> None:
+    out, body = tmp_path / "run", ablation.found
+    started = Started(ablation.home, ablation.words(out))
+    try:
+        started.until(lambda: any((out / "variants").rglob("part-*.parquet")))
+    finally:
+        started.kill_all()
+    kept = files(out, "part-*.parquet")
+    assert kept and not (out / "ablation.json").exists()
+    done = espalier(ablation.home, *ablation.words(out))
+    assert done.code == 0, done.err
+    assert {name: files(out, "part-*.parquet")[name] for name in kept} == kept
+    assert not differences(json.loads((out / "ablation.json").read_text()), body)
 
 
 def test_a_replacement_reads_the_sound_and_decodes_no_frame(ablation: Ablation) -> None:
