@@ -60,7 +60,7 @@ class R2(Metric):
         """`published`: R2 about the mean of each test column, unscaled and pooled over dimensions, as the task suite has it."""
         count, total = np.split(states[4:], 2)
         distance = states[3] - np.nansum(ratio(total**2, count))
-        return {"published": number(1 - ratio(states[2], distance if distance > ROUNDING * states[3] else 0.0))}
+        return {"published": {"r2": number(1 - ratio(states[2], distance if distance > ROUNDING * states[3] else 0.0))}}
 
 
 def _squares(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -27,7 +27,7 @@ def test_by_hand():
     state = m.state(*rows([[2, 20], [2, 0]], [[1, 20], [2, 10]]))
     assert m.value(state) == pytest.approx(1 - 2 / 12)
     # About the test means 2 and 10, unscaled: 101 / 200.
-    assert m.details(state)["published"] == pytest.approx(1 - 101 / 200)
+    assert m.details(state)["published"]["r2"] == pytest.approx(1 - 101 / 200)
 
 
 def test_the_train_mean_scores_zero_and_so_does_failing_everywhere():
@@ -40,7 +40,7 @@ def test_the_train_mean_scores_zero_and_so_does_failing_everywhere():
 def test_undefined_where_the_truth_never_leaves_the_mean():
     m = metric([3, 4], [1, 2])
     assert np.isnan(m.value(m.state(*rows([[3, 4]], [[3, 5]]))))
-    assert m.details(m.state(*rows([[3, 4]], [[3, 5]])))["published"] is None
+    assert m.details(m.state(*rows([[3, 4]], [[3, 5]])))["published"]["r2"] is None
 
 
 def test_masked_numbers_do_not_count():
@@ -54,7 +54,7 @@ def test_folds_with_other_train_means_add_up():
     one, two, both = metric([3, 4], [1, 2]), metric([7, -1], [5, 3]), metric([0, 0], [1, 1])
     folds = one.state(*rows(*a)) + two.state(*rows(*b))
     together = both.state(*rows(a[0] + b[0], a[1] + b[1]))
-    assert both.details(folds)["published"] == pytest.approx(both.details(together)["published"])
+    assert both.details(folds)["published"]["r2"] == pytest.approx(both.details(together)["published"]["r2"])
 
 
 @settings(max_examples=40, deadline=None)
@@ -69,4 +69,4 @@ def test_agrees_with_sklearn_where_the_definitions_meet(n, dims, seed):
     assert m.value(state) == pytest.approx(weighted, rel=1e-9, abs=1e-9)
     # The published one needs no train mean.
     other = metric(rng.normal(size=dims), rng.uniform(0.5, 2, dims))
-    assert other.details(other.state(*rows(truth, guess)))["published"] == pytest.approx(weighted, rel=1e-9, abs=1e-9)
+    assert other.details(other.state(*rows(truth, guess)))["published"]["r2"] == pytest.approx(weighted, rel=1e-9, abs=1e-9)
