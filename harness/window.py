@@ -145,7 +145,7 @@ class TrackWindow:
     Attributes:
         values: (B, T, ...) on the reference samples of the view, or (B, ...) for untimed tracks.
         valid: (B, T) True where measured; (B,) for untimed tracks.
-        categories: What the codes of a label track stand for.
+        categories: What the codes of a label track stand for: words that the batch shows, and no other of the recording.
         rate: Samples of recorded sound per second; None for every other track.
     """
 
@@ -252,7 +252,21 @@ def look_at(
     # A command given at t0 is part of the answer: only those strictly before t0 are observed.
     until = np.nextafter(timeline[last], -np.inf) if track.modality == Modality.COMMAND else timeline[last]
     values, valid, until = resample(track, times, until, spec.resampling)
-    return TrackWindow(values, valid & inside, track.categories), until
+    if track.categories:
+        values, categories = _words_shown(values, valid & inside, track.categories)
+        return TrackWindow(values, valid & inside, categories), until
+    return TrackWindow(values, valid & inside), until
+
+
+def _words_shown(
+    codes: NDArray[np.integer], valid: BoolArray, categories: tuple[str, ...]
+) -> tuple[NDArray[np.int32], tuple[str, ...]]:
+    """Codes over the words that are shown alone: the list of a whole recording would say what is yet to come."""
+    shown = np.unique(codes[valid])
+    shown = shown[shown >= 0]
+    place = np.full(len(categories) + 1, -1, np.int32)  # the last one is that of -1
+    place[shown] = np.arange(len(shown))
+    return place[codes], tuple(categories[code] for code in shown.tolist())
 
 
 def _observe_sound(track: Track, timeline: FloatArray, last: NDArray[np.int64], steps: int) -> tuple[TrackWindow, FloatArray]:

@@ -145,3 +145,40 @@ def test_the_hash_tells_windows_and_roles_apart() -> None:
     other = make_split(refs(), SplitConfig(train="0-3", test="6"), SPEC)
     strided = make_split(refs(), SplitConfig(train="0-3", test="6-7"), WindowSpec(stride=10))
     assert len({one.hash, other.hash, strided.hash}) == 3
+
+
+def worn(n: int = 6) -> list[EpisodeRef]:
+    """Two sessions a participant."""
+    return [EpisodeRef(f"ep{i:02d}", (), i, session=f"s{i}", participant=f"p{i // 2}") for i in range(n)]
+
+
+@pytest.mark.parametrize(("kind", "folds"), [("held_out_participant", 1), ("leave_one_participant_out", 3)])
+def test_participants_are_kept_apart(kind: str, folds: int) -> None:
+    split = make_split(worn(), SplitConfig(kind=kind), SPEC)
+    assert split.unit == "participant" and len(split.folds) == folds and not any(split.shared().values())
+    for fold in split.folds:
+        sides = [{split.participants[e] for e in fold.episodes(role)} for role in ROLES]
+        assert not sides[0] & sides[2] and not sides[1] & sides[2] and sides[2]
+
+
+def test_a_shared_participant_is_named_and_split_by_sessions_it_caps_the_evidence() -> None:
+    split = make_split(worn(), SplitConfig(train="0,2", test="1"), SPEC)
+    assert split.shared() == {"session": [], "participant": ["p0"]}
+    assert evidence_grade(simulated=False, limited=False, split=split) == "dry_run"
+
+
+def test_roles_may_promise_a_unit_and_must_keep_it(tmp_path: Path) -> None:
+    split = make_split(worn(), SplitConfig(train="0-1", test="2-3", unit="participant"), SPEC)
+    assert split.unit == "participant"
+    split.save(tmp_path / "split.json")
+    assert Split.load(tmp_path / "split.json") == split
+    assert split.hash != make_split(worn(), SplitConfig(train="0-1", test="2-3"), SPEC).hash
+    for config, words in (
+        (SplitConfig(train="0,2", test="1", unit="participant"), "ep00 and ep01, which is tested, share participant p0"),
+        (SplitConfig(train="0", test="1", unit="sesion"), "session"),
+        (SplitConfig(kind="held_out_episode", unit="session"), "split.unit=session goes with roles that are named"),
+    ):
+        with pytest.raises(BadInput, match=words):
+            make_split(worn(), config, SPEC)
+    with pytest.raises(BadInput, match="the split needs participants and 8 episodes have none"):
+        make_split(refs(), SplitConfig(kind="held_out_participant"), SPEC)

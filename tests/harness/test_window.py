@@ -98,3 +98,13 @@ def test_no_sound_before_the_recording_in_a_gap_or_after_its_end() -> None:
     assert np.flatnonzero(~silent.valid[0]).tolist() == [10] and np.isfinite(silent.values).all()
     ended = observe_track(sound(1.0, 1600), times, np.array([39]), spec)
     assert not ended.valid.any()
+
+
+def test_a_view_knows_only_the_words_that_it_shows() -> None:
+    codes = np.array([0, 0, 2, 2, -1, 1, 1, 3], np.int32)
+    times = np.arange(8) / 20
+    said = Track("interaction", Modality.LANGUAGE, codes, times, codes >= 0, categories=("a", "b", "c", "d"))
+    shown = observe_track(said, times, np.array([2, 4]), WindowSpec(length=3))
+    assert shown.categories == ("a", "c")
+    words = [[shown.categories[code] if code >= 0 else "" for code in row] for row in shown.values.tolist()]
+    assert words == [["a", "a", "c"], ["c", "c", ""]] and shown.valid[1].tolist() == [True, True, False]

@@ -4,13 +4,19 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from canary_world import fitted, planned
 from gate_world import FOLD, bundle_of, held_of
 
+from harness.bundle import find_bundles
+from harness.demo import write_demo
 from harness.errors import BadInput
 from harness.evaluate import evaluate
+from harness.held import Held
 from harness.leaderboard import build
 from harness.leakage import DUPLICATES, PROVENANCE, check
+from harness.pipeline.predict import Actor, Block
 from harness.report.model import capabilities, headline
+from harness.run import write_bundle
 from harness.splits import Fold
 
 PEOPLE = {"a": "p1", "b": "p2", "c": "p3", "train": "p1"}
@@ -114,3 +120,19 @@ def test_the_world_of_these_tests_shares_nothing(tmp_path: Path) -> None:
     assert not set(FOLD.train) & set(FOLD.test)
     held = held_of(tmp_path / "targets")
     assert check(bundle_of(held, tmp_path / "m"), held) == []
+
+
+def test_a_chronological_run_notes_by_itself_what_its_fits_were_handed(tmp_path: Path) -> None:
+    write_demo(tmp_path / "recordings", episodes=1, seed=3, seconds=12.0)
+    plan = planned(tmp_path / "recordings", tmp_path, ["ridge"], ("timeline_action",), "split.kind=chronological")
+    [job] = fitted(plan)
+    write_bundle(plan, job)
+    [episode] = plan.split.episodes
+    Actor(plan).run(Block("ridge", 0, 0, episode, 0, 1000))
+    [made] = find_bundles(plan.out / "bundles")
+    held = Held(plan.out / "targets", plan.split, (plan.task("timeline_action"),), plan.spec)
+    [row] = build(evaluate(held, [made]), "dry_run")["rows"]
+    assert row["value"] is not None and row["coverage"] == 1.0
+    # 240 samples; train to 144, validation to 168, the test shows nothing before 168 + 20.
+    first, last = made.spans[episode]
+    assert first == 0 and 100 < last < 168 and plan.split.folds[0].first("test", 240, plan.spec) == 188
