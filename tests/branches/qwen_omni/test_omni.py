@@ -121,6 +121,9 @@ def test_label_space_and_shots_come_from_train_and_say_from_where(tmp_path):
     assert artifact.fitted_on["label_space"] == ("e1", "e2") and artifact.fitted_on["shots"] == ("e1", "e2")
     assert artifact.fitted_on["pretrained"] == episodes_of(TINY)
     assert {t: set(w) for t, w in artifact.classes.items()} == {t: set(w) for t, w in WORDS.items()}
+    # What it was told in words, for the gates: the options of every field, and the answers of its shots.
+    assert len(artifact.prompts) == 3
+    assert all(f'"{word}"' in artifact.prompts[0] for words in WORDS.values() for word in words)
     shots = load_file(tmp_path / "a" / "shots.safetensors")
     assert shots["frames"].shape == (2, 2, 64, 64, 3) and shots["sound"].shape[0] == 2
     assert "shots" not in fitted(Prompt({"shots": 0}), tmp_path / "b").fitted_on
