@@ -67,6 +67,28 @@ def test_the_future_changes_nothing(clock: list[float], query: list[float], unti
     assert (one[mask_one] == other[mask_one]).all()
 
 
+@given(
+    st.lists(st.floats(0, 10), min_size=1, max_size=30, unique=True).map(sorted),
+    st.lists(st.floats(0, 12), min_size=1, max_size=20).map(sorted),
+    st.floats(0, 12),
+    st.sampled_from(["hold", "nearest", "linear"]),
+)
+def test_the_newest_sample_that_is_named_is_the_newest_that_was_used(
+    clock: list[float], query: list[float], until: float, how: str
+) -> None:
+    times = np.array(clock)
+    values = np.ones((len(times), 1))
+    wanted = np.minimum(np.array([query]), until)
+    one, mask, newest = resample(track_of(times, values), wanted, np.array([until]), how)
+    assert newest[0] <= until
+    for name, changed in (("after", times > newest[0]), ("at", times == newest[0])):
+        other, _, _ = resample(track_of(times, np.where(changed[:, None], 7.0, values)), wanted, np.array([until]), how)
+        if name == "after":
+            assert (one[mask] == other[mask]).all()
+        elif how != "linear":  # a weight may round to nothing
+            assert (one[mask] != other[mask]).any() == bool(np.isfinite(newest[0]))
+
+
 def test_labels_are_held_never_mixed() -> None:
     track = Track("action", Modality.LANGUAGE, np.array([0, 5], np.int32), np.array([0.0, 1.0]), categories=tuple("abcdef"))
     values, _, _ = resample(track, np.array([[0.5, 0.9]]), np.array([2.0]), "linear")

@@ -6,10 +6,17 @@ import numpy as np
 import pytest
 from gate_world import TASK, bundle_of, held_of, samples
 
+from harness.branch import Needs
+from harness.episode import Episode, Modality, Track
 from harness.errors import BadInput
 from harness.evaluate import evaluate
+from harness.features.robot import SignalBlock
 from harness.leaderboard import build
 from harness.leakage import INFORMATION
+from harness.observe import Observer
+from harness.tasks import get_task
+from harness.tasks.base import ViewSpec
+from harness.window import WindowSpec, make_samples
 
 
 def test_a_row_that_saw_past_its_t0_is_refused_by_name(tmp_path: Path) -> None:
@@ -33,3 +40,83 @@ def test_imported_rows_are_scored_and_the_gate_is_named(tmp_path: Path) -> None:
     made = bundle_of(held, tmp_path / "m", {"a": [np.nan] * 4}, imported=True)
     [row] = build(evaluate(held, [made]), "held_out")["rows"]
     assert row["gates"] == [INFORMATION] and row["task"] == TASK.id
+
+
+CLOCK = np.arange(40) / 20  # seconds; a window of 4 samples from sample 8 on has its t0 at 0.55 s
+
+
+def recording() -> Episode:
+    """Tracks on clocks of their own: a state between the frames, a command on them, a slow sensor, and untimed ones."""
+
+    def track(name: str, modality: Modality, times: np.ndarray | None) -> Track:
+        data = np.random.default_rng(1).normal(size=(1 if times is None else len(times), 2))
+        return Track(name, modality, data, times)
+
+    tracks = [
+        track("clock", Modality.STATE, CLOCK),
+        track("state", Modality.STATE, CLOCK + 0.02),
+        track("command", Modality.COMMAND, CLOCK),
+        track("imu", Modality.IMU, np.arange(4) * 0.4),
+        track("calibration", Modality.CALIBRATION, None),
+        track("point_cloud", Modality.MAP, None),
+    ]
+    return Episode("e", "clock", {t.name: t for t in tracks})
+
+
+@pytest.mark.parametrize(
+    ("asked", "newest"),
+    [
+        ((), -np.inf),
+        (("calibration",), -np.inf),
+        (("clock",), 0.55),
+        (("state",), 0.52),  # the last one at or before t0
+        (("command",), 0.5),  # strictly before: what is given at t0 is the answer
+        (("imu",), 0.4),
+        (("imu", "state", "calibration"), 0.52),
+    ],
+)
+def test_what_a_row_saw_is_the_newest_sample_it_is_made_of(asked: tuple[str, ...], newest: float) -> None:
+    spec = WindowSpec(length=4, stride=4)
+    one = make_samples("window", "e", CLOCK, spec).take(np.array([2]))
+    assert one.t0[0] == pytest.approx(0.55)
+    _, seen = Observer(spec, (), {}).observe(recording(), get_task("action_chunk"), one, Needs(asked))
+    assert seen[0] == pytest.approx(newest)
+
+
+def test_a_map_of_the_whole_recording_is_seen_at_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No task shows one; were it shown, its rows would say so."""
+    monkeypatch.setattr(ViewSpec, "allows", lambda self, tracks: True)
+    spec = WindowSpec(length=4, stride=4)
+    one = make_samples("window", "e", CLOCK, spec).take(np.array([2]))
+    _, seen = Observer(spec, (), {}).observe(recording(), get_task("action_chunk"), one, Needs(("point_cloud",)))
+    assert seen[0] == np.inf
+
+
+def test_a_pair_saw_what_the_later_of_its_views_saw() -> None:
+    spec = WindowSpec(length=4, stride=4)
+    pairs = make_samples("order_pair", "e", CLOCK, spec).take(np.array([0, 1]))
+    _, seen = Observer(spec, (), {}).observe(recording(), get_task("temporal_order"), pairs, Needs(("state",)))
+    assert seen.tolist() == pytest.approx([0.32, 0.32]) and pairs.t0.tolist() == pytest.approx([0.35, 0.35])
+
+
+def test_window_features_saw_what_was_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = WindowSpec(length=4, stride=4)
+    one = make_samples("window", "e", CLOCK, spec).take(np.array([2]))
+    block = SignalBlock("state", ("state",), ("state",))
+
+    def newest() -> float:
+        observer = Observer(spec, (block,), {"state": len(block.columns(recording()))})
+        return float(observer.observe(recording(), get_task("action_chunk"), one, Needs(features=True))[1][0])
+
+    assert newest() == pytest.approx(0.52)
+    monkeypatch.setattr(SignalBlock, "compute", scaled)
+    assert newest() == pytest.approx(CLOCK[-1] + 0.02)
+
+
+honest = SignalBlock.compute
+
+
+def scaled(self: SignalBlock, episode: Episode, starts: np.ndarray, length: int):
+    """Features in shares of the largest sample of the recording."""
+    values, valid = honest(self, episode, starts, length)
+    return values / np.abs(episode.tracks["state"].array()).max(), valid
