@@ -132,7 +132,7 @@ def ablate(  # noqa: PLR0913, PLR0917  one parameter per word of the command lin
     dataset: DatasetArgument,
     out: Out,
     options: Options = None,
-    branch: Annotated[list[str] | None, typer.Option("-b", "--branch", help="Branch; without it ridge and mlp.")] = None,
+    branch: Annotated[list[str] | None, typer.Option("-b", "--branch", help="Branch; may be repeated. Without it ridge.")] = None,
     task: Annotated[list[str] | None, typer.Option("-t", "--task", help="Task; may be repeated.")] = None,
     leave_one_out: Annotated[bool, typer.Option("--leave-one-out", help="Every modality left out in turn.")] = False,
     only: Annotated[bool, typer.Option("--only", help="Every modality alone in turn.")] = False,

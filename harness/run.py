@@ -2,7 +2,6 @@
 
 import json
 import time
-from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
@@ -21,21 +20,20 @@ from harness.leakage.duplicates import refuse_copies
 from harness.manifest import environment, now, write_json
 from harness.pipeline.cluster import check_reachable, ray_session
 from harness.pipeline.fit import FitJob, artifact_folder, fit, is_fitted
-from harness.pipeline.ingest import Quarantined, estimated_bytes, ingest, is_ingested, quarantine
+from harness.pipeline.ingest import Quarantined, estimated_bytes, ingest, is_ingested
 from harness.pipeline.plan import Plan, as_json
 from harness.pipeline.predict import Block, blocks_of, predict
 from harness.pipeline.processes import processes_of
 from harness.pipeline.share import share_targets
 from harness.pipeline.sights import blind_lines, with_sights
+from harness.pipeline.survey import check_posed, odd_widths, records_of, tell_unposed, with_widths
 from harness.pipeline.workbench import Workbench
 from harness.progress import progress
 from harness.readers.table import TableReader
-from harness.record import EpisodeRecord
 from harness.reference import PRIVILEGED
 from harness.request import Prepared, Request, data_hash, frozen, prepare
 from harness.score import read_manifest, score_run
 from harness.shared_content import Shared
-from harness.splits import Role
 from harness.store import TrackStore
 
 
@@ -128,9 +126,12 @@ def _work(manifests: list["_Manifest"], console: Console, choose: Callable[[Plan
 
         for manifest in manifests:
             _survey(manifest, connect, console, choose)
-        for manifest, failed in zip(manifests, _fit([m.plan for m in manifests], connect, console), strict=True):
+        plans = [manifest.plan for manifest in manifests]
+        unfitted = _fit(plans, connect, console)
+        unpredicted = _predict(plans, unfitted, connect, console)
+        for manifest, failed, lines in zip(manifests, unfitted, unpredicted, strict=True):
             manifest.failed += [f"fit {job.branch} fold {job.fold} seed {job.seed}: {why}" for job, why in failed.items()]
-            manifest.failed += _predict(manifest.plan, failed, connect, console)
+            manifest.failed += lines
 
 
 def _survey(manifest: "_Manifest", connect: Callable[[], None], console: Console, choose: Callable[[Plan], Plan] | None) -> None:
@@ -144,9 +145,9 @@ def _survey(manifest: "_Manifest", connect: Callable[[], None], console: Console
         manifest.quarantined += _ingest(plan, todo, console)
     manifest.quarantined += odd_widths(plan)
     manifest.plan = plan = with_sights(with_widths(plan))
-    _check_posed(plan, manifest.quarantined)
+    check_posed(plan, manifest.quarantined)
     refuse_copies(plan.home / "targets", plan.split, plan.spec)
-    _tell_unposed(plan, plan.tasks if prepared.request.tasks else (), console)
+    tell_unposed(plan, plan.tasks if prepared.request.tasks else (), console)
     if prepared.request.shares is None:  # an ablation has tables of its own for it
         for line in blind_lines(plan):
             console.print(Text(line, style="yellow"), soft_wrap=True)
@@ -184,7 +185,7 @@ class _Manifest:
     def write(self, state: str) -> None:
         """Write the file with the state `running`, `interrupted` or `done`."""
         plan, card = self.plan, self.plan.dataset.card
-        records = _records(plan)
+        records = records_of(plan)
         write_json(
             plan.out / "manifest.json",
             {
@@ -243,75 +244,6 @@ def _ingest(plan: Plan, todo: list[EpisodeRef], console: Console) -> list[Quaran
     return [result for result in results if isinstance(result, Quarantined)]
 
 
-def odd_widths(plan: Plan) -> list[Quarantined]:
-    """Quarantine the episodes in which a feature block is of another width than in most."""
-    records = _records(plan)
-    counts: dict[str, Counter[int]] = {}
-    for record in records.values():
-        for name, width in record.block_widths.items():
-            counts.setdefault(name, Counter())[width] += 1
-    usual = {name: widths.most_common(1)[0][0] for name, widths in counts.items()}
-    lost = []
-    for episode, record in records.items():
-        for name, width in record.block_widths.items():
-            if width != usual[name]:
-                reason = (
-                    f"feature block {name} has {width} numbers, {usual[name]} in most episodes; check its calibration and tracks"
-                )
-                lost.append(quarantine(plan, Quarantined(episode, str(plan.dataset.root), reason)))
-                break
-    return lost
-
-
-def with_widths(plan: Plan) -> Plan:
-    """The plan with the width of every feature block that any episode has."""
-    widths: dict[str, int] = {}
-    for episode, record in _records(plan).items():
-        for name, width in record.block_widths.items():
-            if widths.setdefault(name, width) != width:
-                raise BadInput(f"feature block {name} is {widths[name]} wide in one episode and {width} in {episode}")
-    return replace(plan, block_widths=widths)
-
-
-def _check_posed(plan: Plan, quarantined: list[Quarantined]) -> None:
-    """Nothing to train or to test on in any fold, or no task: the run cannot go on. Without validation it can."""
-    roles: tuple[Role, ...] = ("train", "test")
-    for role in roles:
-        wanted = {e for fold in plan.split.folds for e in fold.episodes(role)}
-        if not any(plan.targets_file(e).is_file() for e in wanted):
-            why = next((f": {q.path}: {q.reason}" for q in quarantined if q.episode in wanted), "")
-            raise BadInput(f"split.{role}: none of its {len(wanted)} episodes can be read{why}")
-    longest = max((r.n_reference for r in _records(plan).values()), default=0)
-    if longest < plan.spec.length:
-        raise BadInput(f"windows.length={plan.spec.length}: the longest episode has {longest} samples; give fewer")
-    if not _posed(plan):
-        without = [m for m in plan.config.modalities if all(m in record.lacking for record in _records(plan).values())]
-        if without:
-            raise BadInput(
-                f"modalities={without}: no episode has {' or '.join(without)}; see `espalier inspect`, and ask for less"
-            )
-        needs = ", ".join(sorted({r for t in plan.tasks for r in plan.task(t).requires}))
-        raise BadInput(f"no episode poses any of the tasks {', '.join(plan.tasks)}: they need tracks {needs}")
-
-
-def _posed(plan: Plan) -> set[str]:
-    """Tasks that an episode poses."""
-    return {task for record in _records(plan).values() for task in record.tasks}
-
-
-def _records(plan: Plan) -> dict[str, EpisodeRecord]:
-    """Of every episode that could be read."""
-    return {e: EpisodeRecord.from_file(p) for e in plan.split.episodes if (p := plan.targets_file(e)).is_file()}
-
-
-def _tell_unposed(plan: Plan, asked: tuple[str, ...], console: Console) -> None:
-    """A task that was asked for by name does not vanish in silence."""
-    for task_id in asked:
-        if task_id not in _posed(plan):
-            needs = ", ".join(plan.task(task_id).requires)
-            console.print(Text(f"task {task_id}: no episode poses it (it needs tracks {needs})", style="yellow"), soft_wrap=True)
-
-
 def _jobs(plan: Plan) -> list[FitJob]:
     """Every fit of a run; a branch that what is hidden leaves without a task has none."""
     seeing = [branch for branch in plan.branches if branch not in plan.blinded]
@@ -338,25 +270,29 @@ def _fit(plans: list[Plan], connect: Callable[[], None], console: Console) -> li
     return failed
 
 
-def _predict(plan: Plan, unfitted: Collection[FitJob], connect: Callable[[], None], console: Console) -> list[str]:
-    """Predict what is missing of a run; one line for what failed."""
-    bench = Workbench(plan)
-    ready = [job for job in _jobs(plan) if job not in unfitted]
-    ready += [FitJob(name, fold.id, plan.config.seeds[0]) for name in plan.references for fold in plan.split.folds]
-    blocks = [block for job in ready for block in blocks_of(plan, bench, job.branch, job.fold, job.seed)]
-    to_predict = [block for block in blocks if not block.part(plan).is_file()]
+def _predict(
+    plans: list[Plan], unfitted: Sequence[Collection[FitJob]], connect: Callable[[], None], console: Console
+) -> list[list[str]]:
+    """Predict what is missing of all runs at once; for each one line for what failed."""
+    todo: list[Block] = []
+    for number, (plan, failed) in enumerate(zip(plans, unfitted, strict=True)):
+        bench = Workbench(plan)
+        ready = [job for job in _jobs(plan) if job not in failed]
+        ready += [FitJob(name, fold.id, plan.config.seeds[0]) for name in plan.references for fold in plan.split.folds]
+        for job in ready:
+            write_bundle(plan, job)
+        blocks = (block for job in ready for block in blocks_of(plan, bench, job.branch, job.fold, job.seed))
+        todo += [replace(block, run=number) for block in blocks if not block.part(plan).is_file()]
     costs: dict[Block, dict[str, Any]] = {}
-    for job in ready:
-        write_bundle(plan, job)
-    if to_predict:
+    if todo:
         connect()
-        with progress("predict", len(to_predict), console) as tick:
-            costs = predict(plan, to_predict, lambda block: tick(f"{block.branch} {block.episode}"))
-    lost: dict[tuple[str, str], list[str]] = {}
+        with progress("predict", len(todo), console) as tick:
+            costs = predict(plans, todo, lambda block: tick(f"{block.branch} {block.episode}"))
+    lost: list[dict[tuple[str, str], list[str]]] = [{} for _ in plans]
     for block, cost in costs.items():
         if "error" in cost:
-            lost.setdefault((block.branch, cost["error"]), []).append(block.episode)
-    return [f"predict {branch}: {why} ({_some(sorted(set(e)))})" for (branch, why), e in lost.items()]
+            lost[block.run].setdefault((block.branch, cost["error"]), []).append(block.episode)
+    return [[f"predict {b}: {why} ({_some(sorted(set(e)))})" for (b, why), e in of.items()] for of in lost]
 
 
 def _some(episodes: list[str]) -> str:

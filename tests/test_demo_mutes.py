@@ -17,7 +17,8 @@ from harness.pipeline.fit import FitJob, fit_branch
 from harness.pipeline.ingest import ingest_episode
 from harness.pipeline.plan import Plan
 from harness.pipeline.predict import Actor, blocks_of
-from harness.run import with_widths, write_bundle
+from harness.pipeline.survey import with_widths
+from harness.run import write_bundle
 from harness.score import find_bundles
 from harness.splits import SplitConfig, make_split
 from harness.tasks import TASKS

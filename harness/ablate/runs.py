@@ -29,7 +29,7 @@ from harness.reference import PRIVILEGED
 from harness.request import Request, prepare
 from harness.run import run, run_together
 
-DEFAULT_BRANCHES = ("ridge", "mlp")
+DEFAULT_BRANCHES = ("ridge",)
 VARIANTS = "variants"
 
 

@@ -3,7 +3,7 @@
 import json
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -44,6 +44,7 @@ class Block:
         episode: Test episode.
         start: First sample of every task's list.
         stop: One past the last.
+        run: Which of the runs that predict together.
     """
 
     branch: str
@@ -52,6 +53,7 @@ class Block:
     episode: str
     start: int
     stop: int
+    run: int = 0
 
     def part(self, plan: Plan) -> Path:
         """The bundle part this block becomes; the same block always has the same name."""
@@ -193,8 +195,13 @@ def blocks_of(plan: Plan, bench: Workbench, branch: str, fold: int, seed: int) -
             yield Block(branch, fold, seed, episode, start, start + plan.config.block_samples)
 
 
-def predict(plan: Plan, blocks: list[Block], tick: Callable[[Block], None]) -> dict[Block, dict[str, Any]]:
+def predict(plans: Sequence[Plan], blocks: list[Block], tick: Callable[[Block], None]) -> dict[Block, dict[str, Any]]:
     """Run the stage over blocks with Ray Data; rows that travel are references and costs.
+
+    Args:
+        plans: Of the runs; `Block.run` counts them.
+        blocks: To predict.
+        tick: Called with each that is done.
 
     Returns:
         Block -> what it cost; a block that raised or killed its worker has an `error` line instead, and the others are done.
@@ -202,35 +209,39 @@ def predict(plan: Plan, blocks: list[Block], tick: Callable[[Block], None]) -> d
     costs: dict[Block, dict[str, Any]] = {}
     pools: dict[tuple[float, float], list[Block]] = {}
     for block in blocks:
-        card = None if block.branch in PRIVILEGED else plan.make_branch(block.branch).card
+        card = None if block.branch in PRIVILEGED else plans[block.run].make_branch(block.branch).card
         pools.setdefault((card.cpus, card.gpus) if card else (1.0, 0.0), []).append(block)
     for (cpus, gpus), mine in pools.items():
-        for block, cost in _predict_in_pool(plan, mine, cpus, gpus):
+        for block, cost in _predict_in_pool(plans, mine, cpus, gpus):
             costs[block] = cost
             tick(block)
     return costs
 
 
-def _predict_in_pool(plan: Plan, blocks: list[Block], cpus: float, gpus: float) -> Iterator[tuple[Block, dict[str, Any]]]:
+def _predict_in_pool(
+    plans: Sequence[Plan], blocks: list[Block], cpus: float, gpus: float
+) -> Iterator[tuple[Block, dict[str, Any]]]:
     """Blocks of branches that ask for the same resources, in one pool of actors."""
     import ray.data  # noqa: PLC0415
 
     from harness.pipeline.cluster import TRIES_AFTER_DEATH, pool_shape  # noqa: PLC0415
 
     class Pool:
-        """The actor as Ray Data calls it. It closes over the plan: constructor arguments would not outlive a lost node."""
+        """The actor as Ray Data calls it. It closes over the plans: constructor arguments would not outlive a lost node."""
 
         def __init__(self) -> None:
-            self.actor = Actor(plan)
+            self.run, self.actor = blocks[0].run, Actor(plans[blocks[0].run])
 
         def __call__(self, batch: dict[str, Any]) -> Iterator[pa.Table]:
             for body in json.loads(str(batch["blocks"][0])):
                 yield pa.table({"block": [json.dumps(body)], "result": [json.dumps(self.result(Block(**body)))]})
 
         def result(self, block: Block) -> dict[str, Any]:
-            if block.part(plan).is_file():  # by an actor that died after it
+            if block.part(plans[block.run]).is_file():  # by an actor that died after it
                 return {}
             try:
+                if block.run != self.run:  # one at a time: each keeps features and models in memory
+                    self.run, self.actor = block.run, Actor(plans[block.run])
                 return self.actor.run(block)
             except Exception as error:  # one branch's fault must not lose the others' work
                 return {"error": f"{type(error).__name__}: {first_line(error)}"}
@@ -260,13 +271,13 @@ def _predict_in_pool(plan: Plan, blocks: list[Block], cpus: float, gpus: float) 
 
 
 def hands_of(blocks: list[Block], actors: int) -> list[list[Block]]:
-    """Blocks in hands, each of one branch and for one actor: as few actors as can be have to import a branch's libraries.
+    """Blocks in hands, each of one branch of one run and for one actor: few actors have to import a branch's libraries.
 
     A branch's blocks come in one hand, in more where there are more actors than branches, or to keep a hand below `HAND` blocks.
     """
-    by_branch: dict[str, list[Block]] = {}
+    by_branch: dict[tuple[int, str], list[Block]] = {}
     for block in blocks:
-        by_branch.setdefault(block.branch, []).append(block)
+        by_branch.setdefault((block.run, block.branch), []).append(block)
     hands = []
     for mine in by_branch.values():
         parts = max(-(-actors // len(by_branch)), -(-len(mine) // HAND))

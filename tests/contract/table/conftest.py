@@ -11,7 +11,7 @@ from harness.leakage.canary import FutureCanary
 from harness.pipeline.ingest import ingest_episode
 from harness.pipeline.plan import Plan
 from harness.pipeline.predict import Actor
-from harness.run import with_widths
+from harness.pipeline.survey import with_widths
 from harness.splits import make_split
 
 FEATURES = ("sharpness", "noise", "contrast", "blur", "motion", "light")

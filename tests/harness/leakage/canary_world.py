@@ -9,7 +9,7 @@ from harness.episode import EpisodeRef
 from harness.pipeline.fit import FitJob, fit_branch
 from harness.pipeline.ingest import ingest_episode
 from harness.pipeline.plan import Plan
-from harness.run import with_widths
+from harness.pipeline.survey import with_widths
 from harness.splits import make_split
 
 

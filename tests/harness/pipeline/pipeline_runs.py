@@ -17,8 +17,9 @@ from harness.pipeline.ingest import Quarantined, ingest_episode
 from harness.pipeline.plan import Plan
 from harness.pipeline.predict import Actor, blocks_of
 from harness.pipeline.sights import with_sights
+from harness.pipeline.survey import with_widths
 from harness.request import Prepared, Request, prepare
-from harness.run import _begin, with_widths, write_bundle
+from harness.run import _begin, write_bundle
 from harness.score import score_run
 
 FRAMES = 60

@@ -34,10 +34,10 @@ from harness.pipeline.fit import FitJob, fit_branch, is_fitted
 from harness.pipeline.ingest import Quarantined, ingest_episode, is_ingested
 from harness.pipeline.plan import Plan
 from harness.pipeline.predict import Actor, Block, blocks_of
+from harness.pipeline.survey import check_posed, with_widths
 from harness.pipeline.workbench import Workbench
 from harness.readers.xperience10m import XperienceReader
 from harness.request import Prepared
-from harness.run import _check_posed, with_widths
 from harness.splits import ROLES
 from harness.store import TrackStore
 
@@ -346,12 +346,12 @@ def test_without_validation_the_run_goes_on_and_without_train_or_test_it_cannot(
         plan, quarantined = ingested(ready)
         assert [q.episode for q in quarantined] == ["s2__ep0", "s2__ep1"]
         if not ends:
-            _check_posed(plan, quarantined)
+            check_posed(plan, quarantined)
             fitted_and_predicted(plan)
             assert row(scored(ready, plan), "prior", "timeline_action")["coverage"] == 1.0
             continue
         with pytest.raises(BadInput, match=r"split\.test: none of its 2 .*annotation\.hdf5") as error:
-            _check_posed(plan, quarantined)
+            check_posed(plan, quarantined)
         assert "\n" not in str(error.value)
 
 
@@ -359,7 +359,7 @@ def test_a_session_that_is_wholly_lost_costs_its_fold_alone(tmp_path: Path) -> N
     root = damaged(tmp_path, 0, 1)
     ready = only(root, tmp_path / "run", "split.kind=leave_one_session_out")
     plan, quarantined = ingested(ready)
-    _check_posed(plan, quarantined)
+    check_posed(plan, quarantined)
     fitted_and_predicted(plan)
     board = scored(ready, plan, quarantined)
     found = row(board, "prior", "timeline_action")
@@ -395,7 +395,7 @@ def test_windows_longer_than_every_episode_are_refused(data: Path, tmp_path: Pat
     ready = only(data, tmp_path / "run", "split.train=0-3", "split.test=5", "windows.length=500")
     plan, _ = ingested(ready)
     with pytest.raises(BadInput, match=f"windows.length=500: the longest episode has {FRAMES} samples"):
-        _check_posed(plan, [])
+        check_posed(plan, [])
 
 
 def test_what_was_fetched_again_joins_the_run(tmp_path: Path) -> None:
