@@ -19,6 +19,8 @@ from harness.tasks.base import Task
 from harness.window import ObservedBatch, Samples
 
 Route = Literal["native", "derived", "probe"]
+TINY_WEIGHTS = "tiny-pretrained"
+"""`BranchCard.weights` of a branch whose pretrained weights our own scripts made small, from demo sessions of reserved seeds."""
 MAIN = "main_camera"  # as a camera: the one that an episode's windows are cut on
 
 
@@ -103,6 +105,13 @@ class BranchCard:
     gpus: float = 0.0
     fit_cpus: float = 1.0
     fit_gpus: float = 0.0
+
+    def declared_pretraining(self, dataset: str) -> dict[str, str]:
+        """Data set -> `yes`, `no` or `unknown`, for the data set of a run too: said beside its numbers, whatever it is."""
+        if not self.weights:
+            return dict(self.pretraining)
+        tiny = self.weights == TINY_WEIGHTS
+        return {dataset: "no" if tiny else "unknown"} | ({"demo": "yes"} if tiny else {}) | self.pretraining
 
     def of_preset(self, preset: str) -> Self:
         """The card of a model in one of its sizes: `real` holds a whole GPU where it is fitted and where it answers."""

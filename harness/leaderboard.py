@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.answers import Status
+from harness.branch import TINY_WEIGHTS
 from harness.bundle import Bundle
 from harness.compare import Contrast, Side, compare, margin_of
 from harness.evaluate import FLOOR, Cell, Evaluation, Key
@@ -32,8 +33,6 @@ from harness.tasks.base import Task
 
 SCHEMA = "espalier.leaderboard/2"
 GRADES = ("mock", "smoke", "dry_run", "held_out")
-TINY_WEIGHTS = "tiny-pretrained"
-"""`BranchCard.weights` of a branch whose pretrained weights our own scripts made small, from demo sessions."""
 
 
 def evidence_grade(*, simulated: bool, limited: bool, split: Split, selected: bool = False, shared_content: bool = False) -> str:

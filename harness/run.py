@@ -325,7 +325,7 @@ def write_bundle(plan: Plan, job: FitJob) -> None:
         {t.id: route for t in tasks if (route := plan.route(job.branch, branch, t)) is not None},
         {part: list(ids) for part, ids in artifact.fitted_on.items()},
         {task: list(words) for task, words in artifact.classes.items()},
-        card=as_json(branch.card),
+        card=as_json(branch.card) | {"pretraining": branch.card.declared_pretraining(plan.dataset.card.name)},
         cost=cost,
         details=artifact.details,
         prompts=list(artifact.prompts),

@@ -11,7 +11,18 @@ from branches.policy.config import ACTOptions, PolicyOptions, SmolVLAOptions, pa
 from branches.policy.spaces import STATE
 from branches.policy.vlm import TINY, check_directory, check_modules
 from branches.policy.windows import INSTRUCTION, choose_cameras, gather
-from harness.branch import Artifact, Branch, BranchCard, FitContext, FramesWant, Needs, Predictor, Route, TrainingSet
+from harness.branch import (
+    TINY_WEIGHTS,
+    Artifact,
+    Branch,
+    BranchCard,
+    FitContext,
+    FramesWant,
+    Needs,
+    Predictor,
+    Route,
+    TrainingSet,
+)
 from harness.episode import Modality
 from harness.errors import BadInput
 from harness.model_directory import digest, episodes_of
@@ -183,7 +194,7 @@ class SmolVLA(PolicyBranch):
             check_directory(self.folder, self.card.name)
         # A model directory that our own script wrote stays what it is under another path.
         tiny = not given or bool(episodes_of(self.folder))
-        self.card = replace(self.card.of_preset(self.config.preset), weights="tiny-pretrained" if tiny else self.folder.name)
+        self.card = replace(self.card.of_preset(self.config.preset), weights=TINY_WEIGHTS if tiny else self.folder.name)
 
     def base(self) -> str:
         """Digest of the SmolVLM's weights."""

@@ -13,7 +13,19 @@ from branches.qwen_omni.config import LoraOptions, OmniOptions, PromptOptions, p
 from branches.qwen_omni.directory import TINY, check_directory
 from branches.qwen_omni.gather import Taught, gather, has_sound, label_space
 from branches.qwen_omni.prompt import Field, field_name, fields_to_json, instructions
-from harness.branch import MAIN, Artifact, Branch, BranchCard, FitContext, FramesWant, Needs, Predictor, Route, TrainingSet
+from harness.branch import (
+    MAIN,
+    TINY_WEIGHTS,
+    Artifact,
+    Branch,
+    BranchCard,
+    FitContext,
+    FramesWant,
+    Needs,
+    Predictor,
+    Route,
+    TrainingSet,
+)
 from harness.episode import Modality
 from harness.errors import BadInput
 from harness.model_directory import digest, episodes_of
@@ -39,7 +51,7 @@ class OmniBranch(Branch):
             check_directory(self.folder, name)
         # A model directory that our own script wrote stays what it is under another path.
         tiny = not given or bool(episodes_of(self.folder))
-        self.card = replace(self.card.of_preset(self.config.preset), weights="tiny-pretrained" if tiny else self.folder.name)
+        self.card = replace(self.card.of_preset(self.config.preset), weights=TINY_WEIGHTS if tiny else self.folder.name)
 
     def base(self) -> str:
         """Digest of the pretrained weights.

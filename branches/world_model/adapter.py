@@ -15,7 +15,7 @@ from branches.world_model.motion import TRACKS, fit_width, past_motion
 from branches.world_model.rows import Goal, gather, newest, past_latent
 from branches.world_model.vjepa2 import single_threaded
 from harness.answers import Predictions, Status, all_ok
-from harness.branch import Artifact, Branch, BranchCard, FitContext, Needs, Predictor, Route, TrainingSet
+from harness.branch import TINY_WEIGHTS, Artifact, Branch, BranchCard, FitContext, Needs, Predictor, Route, TrainingSet
 from harness.encoder import Encoder, get_encoder
 from harness.episode import Modality
 from harness.errors import BadInput
@@ -40,7 +40,7 @@ class JEPA(Branch):
         "world_model",
         "V-JEPA 2 latents of the past, forecast from the past motion",
         backbone="V-JEPA 2",
-        weights="tiny-pretrained",
+        weights=TINY_WEIGHTS,
     )
     presets: ClassVar[tuple[str, ...]] = ("tiny", "real")
 

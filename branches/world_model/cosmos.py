@@ -12,10 +12,9 @@ from branches.world_model import cosmos_vae
 from branches.world_model.cosmos_config import REAL_ENCODER, TINY_ENCODER, TINY_TRANSFORMER, parse_cosmos
 from branches.world_model.cosmos_windows import FutureWindows, gather, needs_of
 from branches.world_model.model_folder import content_hash, read_config, weight_files
-from harness.branch import Artifact, Branch, BranchCard, FitContext, Needs, Predictor, Route, TrainingSet
+from harness.branch import TINY_WEIGHTS, Artifact, Branch, BranchCard, FitContext, Needs, Predictor, Route, TrainingSet
 from harness.card import suggest
 from harness.errors import BadInput
-from harness.leaderboard import TINY_WEIGHTS
 from harness.model_directory import PROVENANCE, episodes_of
 from harness.model_plan import ModelPlan
 from harness.tasks.base import Task

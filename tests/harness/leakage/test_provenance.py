@@ -7,6 +7,7 @@ import pytest
 from canary_world import fitted, planned
 from gate_world import FOLD, bundle_of, held_of
 
+from harness.branch import BranchCard, make_branch
 from harness.bundle import find_bundles
 from harness.demo import write_demo
 from harness.errors import BadInput
@@ -136,3 +137,13 @@ def test_a_chronological_run_notes_by_itself_what_its_fits_were_handed(tmp_path:
     # 240 samples; train to 144, validation to 168, the test shows nothing before 168 + 20.
     first, last = made.spans[episode]
     assert first == 0 and 100 < last < 168 and plan.split.folds[0].first("test", 240, plan.spec) == 188
+
+
+def test_what_pretraining_saw_is_said_for_the_data_set_of_the_run(tmp_path: Path) -> None:
+    card = BranchCard("b", "f", "t", weights="some/model")
+    assert card.declared_pretraining("kitchen") == {"kitchen": "unknown"}
+    assert replace(card, pretraining={"kitchen": "yes"}).declared_pretraining("kitchen") == {"kitchen": "yes"}
+    assert replace(card, weights="").declared_pretraining("kitchen") == {}
+    tiny = make_branch("qwen_omni:prompt").card
+    assert tiny.declared_pretraining("demo") == {"demo": "yes"}
+    assert tiny.declared_pretraining("kitchen") == {"kitchen": "no", "demo": "yes"}
