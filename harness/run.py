@@ -147,8 +147,8 @@ def _survey(manifest: "_Manifest", connect: Callable[[], None], console: Console
     manifest.plan = plan = with_sights(with_widths(plan))
     check_posed(plan, manifest.quarantined)
     refuse_copies(plan.home / "targets", plan.split, plan.spec)
-    tell_unposed(plan, plan.tasks if prepared.request.tasks else (), console)
-    if prepared.request.shares is None:  # an ablation has tables of its own for it
+    if prepared.request.shares is None:  # the arms of an ablation have tables of their own for it
+        tell_unposed(plan, plan.tasks if prepared.request.tasks else (), console)
         for line in blind_lines(plan):
             console.print(Text(line, style="yellow"), soft_wrap=True)
     if choose:

@@ -165,7 +165,7 @@ def _cell(scene: _Scene, row: dict[str, Any], variant: Variant, status: str, rea
         "evidence": row["evidence"],
         "full": row["value"],
         **dict.fromkeys(("value", "coverage", "delta", "ci_low", "ci_high", "p", "p_adjusted", "verdict", "leaning", "mde")),
-        **dict.fromkeys(("n_clusters", "margin", "correction", "skill_full", "skill", "skill_delta")),
+        **dict.fromkeys(("n_clusters", "margin", "test", "correction", "skill_full", "skill", "skill_delta")),
     }
 
 
@@ -178,6 +178,7 @@ def _numbers(contrast: Contrast, full: dict[str, Any], row: dict[str, Any], vacu
         "delta": contrast.difference,
         "verdict": HELPED[contrast.verdict],
         "leaning": HELPED[contrast.leaning] if contrast.leaning else None,
+        "test": contrast.test,
         "correction": contrast.correction,
         "skill_full": skills[0],
         "skill": skills[1],
