@@ -102,6 +102,8 @@ def _checked(rows: Predictions, task: Task, truth: Targets) -> Predictions:
         lost = failed(len(rows), Status.SCHEMA_ERROR, task.answer, _width(truth), rows.vocabulary)
         return replace(lost, status=np.where(rows.ok, lost.status, rows.status), seen_until=rows.seen_until)
     numbers = [array for array in (rows.values, rows.query, rows.key) if array is not None]
+    if rows.labels is not None and task.answer == "label":  # an answer without a word is none
+        rows = replace(rows, status=np.where(rows.ok & (rows.labels < 0), Status.SCHEMA_ERROR.value, rows.status))
     finite = np.all([np.isfinite(array).all(axis=1) for array in numbers], axis=0) if numbers else np.ones(len(rows), bool)
     return replace(rows, status=np.where(rows.ok & ~finite, Status.DECODE_ERROR.value, rows.status))
 

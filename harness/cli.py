@@ -94,7 +94,7 @@ def run(
     opened, resolved, passed = _open(dataset, options, config)
     request = Request(opened, resolved, passed, tuple(branch or ()), tuple(task or ()), out, address)
     outcome = execute(request, console(error=True))
-    print_leaderboard(outcome.leaderboard, console(), accesses(outcome.leaderboard["split"]["hash"]))
+    print_leaderboard(outcome.leaderboard, console(), accesses(outcome.leaderboard["split"]["test_hash"]))
     errors = console(error=True)
     for lost in outcome.quarantined:
         errors.print(Text(f"quarantined {lost.episode}: {lost.path}: {lost.reason}", style="red"), soft_wrap=True)
@@ -170,7 +170,7 @@ def score(
     from harness.score import score_paths  # noqa: PLC0415
 
     leaderboard = score_paths(paths, targets, out, parse_margins(margin or []))
-    print_leaderboard(leaderboard, console(), accesses(leaderboard["split"]["hash"]))
+    print_leaderboard(leaderboard, console(), accesses(leaderboard["split"]["test_hash"]))
 
 
 @app.command()

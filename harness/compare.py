@@ -12,13 +12,13 @@ from harness.stats import (
     CONFIDENCE,
     MIN_CLUSTERS,
     clusters_needed,
-    contributions,
     detectable,
     half_width,
     holm,
-    present,
+    mean_contributions,
     sign_flip,
     smallest_p,
+    support,
 )
 
 Verdict = Literal["better", "worse", "tied", "inconclusive"]
@@ -33,7 +33,7 @@ class Side:
 
     Attributes:
         name: Branch id.
-        states: (G, S) one state per cluster, seeds averaged; all zero where it has no rows.
+        states: (R, G, S) one state per seed and cluster, or (G, S) of one seed; all zero where it has no rows.
         test_train_ratio: As in `harness.stats.estimate`: 0 where one frozen model answers all clusters.
     """
 
@@ -117,25 +117,24 @@ def compare(metric: Metric, pairs: Sequence[tuple[Side, Side]], margin: float | 
         margin: What counts as equal; None = no tie can be found.
         seed: Of the sign vectors above 16 clusters.
     """
-    supports = [present(metric, a.states) & present(metric, b.states) for a, b in pairs]
+    supports = [support(metric, a.states) & support(metric, b.states) for a, b in pairs]
     groups: dict[bytes, list[int]] = {}
-    for i, support in enumerate(supports):
-        groups.setdefault(support.tobytes(), []).append(i)
+    for i, there in enumerate(supports):
+        groups.setdefault(there.tobytes(), []).append(i)
     found: dict[int, tuple[float, NDArray[np.float64]]] = {}
     p: NDArray[np.float64] = np.ones(len(pairs))
     adjusted: NDArray[np.float64] = np.ones(len(pairs))
     for members in groups.values():
-        support = supports[members[0]]
-        if not support.any():
+        kept = supports[members[0]]
+        if not kept.any():
             continue
-        sides = {side.name: side.states[support] for i in members for side in pairs[i]}
-        values, parts = contributions(metric, np.stack(list(sides.values())))
-        at = {name: i for i, name in enumerate(sides)}
+        sides = {id(side): side for i in members for side in pairs[i]}
+        known = {key: mean_contributions(metric, side.states[..., kept, :]) for key, side in sides.items()}
         sign = 1.0 if metric.direction == "up" else -1.0
         for i in members:
-            a, b = (at[side.name] for side in pairs[i])
-            found[i] = sign * float(values[a] - values[b]), sign * (parts[a] - parts[b])
-        if int(support.sum()) >= MIN_CLUSTERS:
+            (a, of_a), (b, of_b) = (known[id(side)] for side in pairs[i])
+            found[i] = sign * (a - b), sign * (of_a - of_b)
+        if int(kept.sum()) >= MIN_CLUSTERS:
             p[members], adjusted[members] = sign_flip(_testable(np.stack([found[i][1] for i in members], axis=1)), seed)
     shared = len(groups) <= 1
     adjusted = adjusted if shared else holm(p)

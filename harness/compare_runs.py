@@ -14,13 +14,13 @@ from harness.bundle import Bundle
 from harness.compare import power_line
 from harness.errors import BadInput
 from harness.evaluate import evaluate
-from harness.leaderboard import TaskBoard
 from harness.ledger import record
 from harness.report.model import PAIR_COLUMNS, pair_cells
 from harness.report.section import Section, number
 from harness.report.terminal import print_section
-from harness.score import bundles_below, held_of, read_manifest, run_of
+from harness.score import bundles_below, held_of, read_manifest, run_evidence, run_of
 from harness.stats import clusters_needed
+from harness.task_board import TaskBoard
 
 SCHEMA = "espalier.comparison/1"
 
@@ -60,14 +60,24 @@ def compare_runs(
         boards = [TaskBoard(evaluation, task, equal) for task in held.tasks]
         pairs = _pairs(sides[0], sides[1], marks)
         tasks = [_task(board, pairs, difference) for board in boards]
-    record(held.split.hash, [bundle for one in sides for bundle in one])
+    record(held.split.test_hash, [bundle for one in sides for bundle in one])
     return {
         "schema": SCHEMA,
         "a": str(a),
         "b": str(b),
         "split": held.split.hash,
+        "evidence": [_evidence(path) for path in (a, b)],
+        "imported": {b.branch: sorted(set(evaluation.unmet.get(b.branch, ()))) for b in bundles if b.imported},
         "tasks": [task for task in tasks if task["comparisons"]],
     }
+
+
+def _evidence(path: Path) -> str:
+    """The grade of the run that a folder holds; of bundles alone nobody says."""
+    if not (path / "split.json").is_file():
+        return "not known (bundles without their run)"
+    manifest = read_manifest(path)
+    return "smoke at most (imported)" if "imported" in manifest else run_evidence(manifest, held_of(path, manifest).split)
 
 
 def _marks(a: Path, b: Path) -> tuple[str, str]:
@@ -110,6 +120,10 @@ def print_comparison(body: dict[str, Any], console: Console, difference: float |
     """One table per task; a positive difference is better for a, whichever way the metric points."""
     asked = () if difference is None else (f"more for {difference:g}",)
     columns = (*PAIR_COLUMNS[:2], "value a", "value b", *PAIR_COLUMNS[2:], *asked)
+    for path, grade in zip((body["a"], body["b"]), body["evidence"], strict=True):
+        console.print(Text(f"evidence of {path}: {grade}", style="bold"))
+    for branch, gates in body["imported"].items():
+        console.print(Text(f"{branch}: imported, not ranked; gates not met: {', '.join(gates) or 'none'}", style="bold"))
     for task in body["tasks"]:
         pairs = task["comparisons"]
         unit = f" [{task['unit']}]" if task["unit"] else ""

@@ -10,20 +10,21 @@ from numpy.typing import NDArray
 from harness.align import Slices, align, answers_of, on_classes, on_words
 from harness.answers import Predictions, Status, Targets
 from harness.bundle import Bundle
+from harness.episode import BoolArray
 from harness.errors import BadInput
 from harness.held import Held, classes_of, metric_context, train_statistics
 from harness.leakage import check, check_rows
 from harness.metrics.base import Metric, State, metric_class
 from harness.metrics.probability import probability_state
 from harness.record import EpisodeRecord, file_stem
-from harness.reference import TrainStatistics, floor_rows
+from harness.reference import PRIVILEGED, TrainStatistics, floor_rows
+from harness.seeds import Key
 from harness.splits import Fold
 from harness.tasks.base import Task
 from harness.window import row_seeds
 
-Key = tuple[int, int, str]
-"""Fold, seed, episode."""
-FLOOR = ""  # the branch name under which the evaluator keeps its own floor
+FLOOR = "(floor)"
+"""The branch name under which the evaluator keeps its own floor; no bundle may have it."""
 
 
 @dataclass
@@ -36,6 +37,7 @@ class Cell:
         best: (S,) as if every failed row had been right.
         strata: Sensors missing (`audio+depth`; empty = none) -> (S,) of those rows.
         probabilities: `probability_state` of the rows, where the branch offers probabilities.
+        unsaid: The state of rows without any, where it does not: the worst, in case it offers them elsewhere.
         kept: (m, K) rows, of metrics that keep any.
         answered: Rows that answered, and rows.
         statuses: Status -> rows; only scored rows count.
@@ -48,6 +50,7 @@ class Cell:
     best: dict[Key, State] = field(default_factory=dict)
     strata: dict[str, dict[Key, State]] = field(default_factory=dict)
     probabilities: dict[Key, State] = field(default_factory=dict)
+    unsaid: dict[Key, State] = field(default_factory=dict)
     kept: dict[Key, NDArray[np.float64]] = field(default_factory=dict)
     answered: dict[Key, tuple[int, int]] = field(default_factory=dict)
     statuses: dict[str, int] = field(default_factory=dict)
@@ -83,6 +86,12 @@ class Cell:
         for status, count in zip(*np.unique(rows.status, return_counts=True), strict=True):
             self.statuses[str(status)] = self.statuses.get(str(status), 0) + int(count)
 
+    def add_probabilities(self, key: Key, truth: Targets, rows: Predictions, classes: tuple[str, ...], seen: BoolArray) -> None:
+        """Take in what the rows say of the classes, or that they say nothing."""
+        if truth.labels is not None or truth.label_sets is not None:
+            offered = rows.probabilities is not None
+            (self.probabilities if offered else self.unsaid)[key] = probability_state(truth, rows, classes, seen)
+
 
 @dataclass
 class Evaluation:
@@ -112,6 +121,8 @@ def evaluate(held: Held, bundles: Sequence[Bundle]) -> Evaluation:
         BadInput: A bundle answers another split or stands there twice, was fitted on what it is tested on, or has a part that
             cannot be read.
     """
+    for branch in dict.fromkeys(bundle.branch for bundle in bundles):
+        _check_alike(held, [bundle for bundle in bundles if bundle.branch == branch])
     unmet: dict[str, list[str]] = {}
     places: dict[tuple[str, int, int], Path] = {}
     for bundle in bundles:
@@ -141,6 +152,30 @@ def evaluate(held: Held, bundles: Sequence[Bundle]) -> Evaluation:
             answers = [(bundle, answers_of(bundle, found.get(file_stem(episode), []), posed)) for bundle, found in parts]
             _score_episode(result, fold, episode, answers, statistics)
     return result
+
+
+def _check_alike(held: Held, bundles: Sequence[Bundle]) -> None:
+    """Refuse a branch whose bundles are not one branch: what one of them says of itself would speak for the others.
+
+    Raises:
+        BadInput: Names the branch and what differs.
+    """
+    first = bundles[0]
+    if not first.branch.strip() or first.branch == FLOOR:
+        raise BadInput(f"bundle {first.folder}: {first.branch!r} is no name for a branch; give it another")
+    if first.privileged and first.branch.rpartition("/")[2] not in PRIVILEGED:
+        raise BadInput(
+            f"bundle {first.folder}: {first.branch} says that it is privileged, which only {', '.join(PRIVILEGED)} are"
+        )
+    for bundle in bundles:
+        if not 0 <= bundle.fold < len(held.split.folds):
+            raise BadInput(f"bundle {bundle.folder}: there is no fold {bundle.fold}; the split has {len(held.split.folds)}")
+        for name in ("family", "privileged", "imported", "routes"):
+            if getattr(bundle, name) != getattr(first, name):
+                raise BadInput(f"{first.branch} has another {name} in {bundle.folder} than in {first.folder}; name one of them")
+        for name in ("weights", "fitted", "pretraining"):
+            if bundle.card.get(name) != first.card.get(name):
+                raise BadInput(f"the card of {first.branch} has other {name} in {bundle.folder} than in {first.folder}")
 
 
 def _refuse_strangers(held: Held, bundles: Sequence[Bundle]) -> None:
@@ -192,9 +227,7 @@ def _score_episode(
             cell.add(key, metric, truth, rows, missing)
             cell.n_samples[bundle.seed] = cell.n_samples.get(bundle.seed, 0) + len(keep)
             cell.route = bundle.routes[task.id]
-            said = probability_state(truth, rows, tuple(bundle.classes.get(task.id, ())))
-            if said is not None:
-                cell.probabilities[key] = said
+            cell.add_probabilities(key, truth, rows, tuple(bundle.classes.get(task.id, ())), metric.context.seen)
 
 
 def _missing(truth: Targets, absent: Sequence[str]) -> NDArray[np.str_]:
@@ -225,6 +258,4 @@ def _add_floor(
     elif statistics.rows or task.floor == "persistence":
         rows = floor_rows(task, statistics, truth, row_seeds(ids, 0))
         cell.states[key] = metric.state(truth, on_words(rows, metric.context.classes))
-        said = probability_state(truth, rows, rows.vocabulary)
-        if said is not None:
-            cell.probabilities[key] = said
+        cell.add_probabilities(key, truth, rows, rows.vocabulary, metric.context.seen)

@@ -1,4 +1,4 @@
-"""How often each held-out set was looked at, and by what: an append-only file per split.
+"""How often each held-out set was looked at, and by what: an append-only file per held-out set.
 
 Every look at a held-out set makes the next choice a little less independent of it (Dwork et al. 2015). The counts stand beside a
 table and not in it, so that scoring again gives the same leaderboard.
@@ -17,15 +17,15 @@ from harness.errors import BadInput
 from harness.manifest import now
 
 
-def ledger_file(split: str) -> Path:
-    """Where the looks at the held-out set of a split are written down."""
-    return home() / "ledger" / f"{split}.jsonl"
+def ledger_file(test: str) -> Path:
+    """Where the looks at a held-out set (`Split.test_hash`) are written down: another training side is the same set."""
+    return home() / "ledger" / f"{test}.jsonl"
 
 
-def record(split: str, bundles: Sequence[Bundle]) -> None:
+def record(test: str, bundles: Sequence[Bundle]) -> None:
     """Write down that these bundles were scored; one whose very predictions were scored before is not counted again."""
-    path = ledger_file(split)
-    known = {entry["bundle"] for entry in entries(split)}
+    path = ledger_file(test)
+    known = {entry["bundle"] for entry in entries(test)}
     lines = []
     for bundle in bundles:
         content = _content(bundle)
@@ -44,13 +44,13 @@ def record(split: str, bundles: Sequence[Bundle]) -> None:
             os.close(handle)
 
 
-def entries(split: str) -> list[dict[str, str]]:
-    """Everything that was scored on the held-out set of a split, oldest first.
+def entries(test: str) -> list[dict[str, str]]:
+    """Everything that was scored on a held-out set, oldest first.
 
     Raises:
         BadInput: The file is damaged: a count that is not known must not look like a small one.
     """
-    path = ledger_file(split)
+    path = ledger_file(test)
     if not path.is_file():
         return []
     found = []
@@ -63,9 +63,9 @@ def entries(split: str) -> list[dict[str, str]]:
     return found
 
 
-def accesses(split: str) -> str:
+def accesses(test: str) -> str:
     """One line for a table's head."""
-    counts = Counter(entry["branch"] for entry in entries(split))
+    counts = Counter(entry["branch"] for entry in entries(test))
     by = ", ".join(f"{branch} {n}" for branch, n in counts.most_common())
     return f"this held-out set has been scored {sum(counts.values())} time(s) on this machine: {by or 'never'}"
 

@@ -52,7 +52,9 @@ class Ranking:
 
 
 def rank(metric: Metric, entries: Sequence[Entry], margin: float | None) -> Ranking:
-    """Compare all pairs of every company as one family each, and rank those that may be.
+    """Compare all pairs of every company, and rank those that may be ranked.
+
+    The pairs of ranked branches are one family, pairs with any other are another: who is only shown decides nothing.
 
     Args:
         metric: Of the task.
@@ -62,7 +64,9 @@ def rank(metric: Metric, entries: Sequence[Entry], margin: float | None) -> Rank
     found = Ranking()
     for company in dict.fromkeys(entry.company for entry in entries):
         members = sorted((e for e in entries if e.company == company), key=lambda e: _order(metric, e))
-        contrasts = compare(metric, [(a.side, b.side) for a, b in combinations(members, 2)], margin)
+        pairs = list(combinations(members, 2))
+        families = [[(a, b) for a, b in pairs if (a.unranked is b.unranked is None) == both] for both in (True, False)]
+        contrasts = [c for family in families for c in compare(metric, [(a.side, b.side) for a, b in family], margin)]
         ranked = [entry.side.name for entry in members if entry.unranked is None]
         intervals = rank_intervals(ranked, contrasts)
         found.contrasts += contrasts

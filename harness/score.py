@@ -16,10 +16,11 @@ from harness.card import Card, first_line
 from harness.dataset import Dataset
 from harness.errors import BadInput
 from harness.evaluate import FLOOR, Cell, Evaluation, evaluate
+from harness.evidence import evidence_grade
 from harness.held import Held
 from harness.imports.mark import is_loose, run_named
 from harness.imports.own_rows import bind_loose
-from harness.leaderboard import build, evidence_grade
+from harness.leaderboard import build
 from harness.ledger import accesses, record
 from harness.manifest import write_json
 from harness.pipeline.plan import make_task
@@ -69,28 +70,36 @@ def score_run(
     found = list(find_bundles(run / "bundles")) if bundles is None else list(bundles)
     if bundles is None and not found:
         raise BadInput(f"{run}: no bundle to score; run `espalier run` to its end first")
-    selected = bool(manifest.get("selection"))
-    shared = on_both_sides(map(Shared.from_json, manifest.get("shared_content", ())), held.split)
-    evidence = evidence_grade(
-        simulated=manifest["simulated"],
-        limited=manifest["limited"] or "imported" in manifest,  # nobody here can check the truth that came with rows
-        split=held.split,
-        selected=selected,
-        shared_content=bool(shared),
-    )
+    shared = _shared_content(manifest, held.split)
+    evidence = run_evidence(manifest, held.split)
     lost = len(manifest["quarantined"]) if quarantined is None else quarantined
     with threadpool_limits(1):  # the last bit of a sum depends on the threads, and a score must not depend on the machine
         evaluation = evaluate(held, found)
         leaderboard = build(evaluation, evidence, lost, {**(manifest["config"].get("margins") or {}), **(margins or {})})
     leaderboard["split"] |= {"shared_content": [one.as_json() for one in shared], "content_by": manifest.get("content_by")}
     leaderboard["kept_from_view"] = {name: manifest.get(name, []) for name in ("hidden", "only")}
-    record(held.split.hash, found)
+    record(held.split.test_hash, found)
     out.mkdir(parents=True, exist_ok=True)
     write_scores(evaluation, out / "scores.parquet")
     write_json(out / "leaderboard.json", leaderboard)
-    write_reports(leaderboard, out, accesses(held.split.hash))
+    write_reports(leaderboard, out, accesses(held.split.test_hash))
     write_examples(held, found, out / "examples")
     return leaderboard
+
+
+def run_evidence(manifest: dict[str, Any], split: Split) -> str:
+    """The grade of a run, see `harness.evidence`."""
+    return evidence_grade(
+        simulated=manifest["simulated"],
+        limited=manifest["limited"] or "imported" in manifest,  # nobody here can check the truth that came with rows
+        split=split,
+        selected=bool(manifest.get("selection")),
+        shared_content=bool(_shared_content(manifest, split)),
+    )
+
+
+def _shared_content(manifest: dict[str, Any], split: Split) -> list[Shared]:
+    return on_both_sides(map(Shared.from_json, manifest.get("shared_content", ())), split)
 
 
 def read_manifest(run: Path) -> dict[str, Any]:

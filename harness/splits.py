@@ -147,6 +147,13 @@ class Split:
         return sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:16]
 
     @property
+    def test_hash(self) -> str:
+        """Of the held-out set alone: the episodes that any fold tests, and what a table or imported rows say of their content."""
+        content = {name: value for name, value in self.windows.items() if name not in WindowSpec.__dataclass_fields__}
+        body = {"test": sorted({e for fold in self.folds for e in fold.test}), **content}
+        return sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:16]
+
+    @property
     def episodes(self) -> tuple[str, ...]:
         """Every episode of any role, sorted."""
         return tuple(sorted({e for fold in self.folds for role in ROLES for e in fold.episodes(role)}))

@@ -9,7 +9,6 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import beta
 from scipy.stats import t as student_t
 
 from harness.episode import BoolArray
@@ -77,24 +76,20 @@ def estimate(metric: Metric, states: State, test_train_ratio: float = 0.0) -> Es
 
     Args:
         metric: What turns states into values.
-        states: (G, S) one state per cluster.
+        states: (G, S) one state per cluster, or (R, G, S) by seed: a value is taken per seed and averaged, never a value of the
+            seeds' mean state.
         test_train_ratio: Test clusters per training cluster of a fold, where the model was fitted again for every fold: such
             folds share training data, and the variance s^2 / G of the value becomes (1 / G + ratio) s^2 (Nadeau and Bengio 2003).
             Leaving one of G sessions out gives 1 / (G - 1). 0 where one frozen model answers all clusters.
     """
-    values = metric.value(states)
-    kept = present(metric, states)
+    kept = support(metric, states)
     n = int(kept.sum())
-    per_cluster = tuple(number(value) for value in values)
+    per_seed = metric.value(states.reshape(-1, *states.shape[-2:]))
+    per_cluster = tuple(number(value) for value in per_seed.mean(axis=0))
     if n == 0:
         return Estimate(None, None, None, None, 0, None, per_cluster)
-    if metric.mean_over_rows:
-        value, error = _mean(values[kept]), _deviation(values[kept]) / np.sqrt(n)
-    else:
-        pooled = states[kept].sum(axis=0)
-        value, left_out = float(metric.value(pooled)), metric.value(pooled - states[kept])
-        error = _deviation(left_out) * (n - 1) / np.sqrt(n)
-    error *= np.sqrt(1 + n * test_train_ratio)
+    value, parts = mean_contributions(metric, states[..., kept, :])
+    error = _deviation(parts) / np.sqrt(n) * np.sqrt(1 + n * test_train_ratio)
     if n < MIN_CLUSTERS or not np.isfinite([value, error]).all():
         return Estimate(number(value), None, None, None, n, None, per_cluster)
     half = half_width(error, n)
@@ -104,6 +99,18 @@ def estimate(metric: Metric, states: State, test_train_ratio: float = 0.0) -> Es
 def present(metric: Metric, states: State) -> BoolArray:
     """(..., G) True where a cluster has rows that count."""
     return np.asarray(np.isfinite(metric.value(states)) if metric.mean_over_rows else states.any(axis=-1), bool)
+
+
+def support(metric: Metric, states: State) -> BoolArray:
+    """(G,) True where a cluster has rows for every seed of (G, S) or (R, G, S) states."""
+    there = present(metric, states)
+    return np.asarray(there.reshape(-1, there.shape[-1]).all(axis=0), bool)
+
+
+def mean_contributions(metric: Metric, states: State) -> tuple[float, NDArray[np.float64]]:
+    """Value and (G,) contributions of (G, S) or (R, G, S) states, averaged over seeds; all clusters have rows."""
+    values, parts = contributions(metric, states)
+    return _mean(values.reshape(-1)), parts.reshape(-1, parts.shape[-1]).mean(axis=0)
 
 
 def contributions(metric: Metric, states: State) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -126,7 +133,8 @@ def contributions(metric: Metric, states: State) -> tuple[NDArray[np.float64], N
     n, total = states.shape[-2], states.sum(axis=-2)
     pooled = metric.value(total)
     left_out = metric.value(total[..., None, :] - states)
-    return pooled, n * pooled[..., None] - (n - 1) * left_out
+    # As G v - (G - 1) v_(g); in this order equal clusters differ by nothing.
+    return pooled, pooled[..., None] + (n - 1) * (pooled[..., None] - left_out)
 
 
 @lru_cache(maxsize=4096)
@@ -191,6 +199,8 @@ def sign_flip(differences: NDArray[np.float64], seed: int = 0) -> tuple[NDArray[
     n, m = differences.shape
     if n == 0 or m == 0:
         return np.ones(m), np.ones(m)
+    largest_of = np.abs(differences).max(axis=0)
+    differences = differences / np.where(largest_of > 0, largest_of, 1.0)  # no square leaves the range of a float
     squares = (differences**2).sum(axis=0)
     scaled = differences / np.sqrt(np.where(squares > 0, squares, 1.0))
     observed = scaled.sum(axis=0) ** 2 - _TIE
@@ -234,10 +244,9 @@ def holm(p: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def rate_interval(hits: NDArray[np.float64], rows: NDArray[np.float64]) -> tuple[float, float] | None:
-    """95 % interval of a rate over G clusters: Clopper-Pearson on the effective number of rows.
+    """95 % interval of a rate over G clusters: t interval of the clusters' rates, within [0, 1].
 
-    n_eff = n / (1 + (m - 1) rho), m the mean cluster size and rho the intraclass correlation by analysis of variance. Where no
-    row or every row is a hit, nothing is known of rho: the rule of three on clusters, 3 / G.
+    Where no row or every row is a hit the clusters' rates have no spread, and the rule of three on clusters holds: 3 / G.
 
     Args:
         hits: (G,) hits per cluster.
@@ -246,30 +255,15 @@ def rate_interval(hits: NDArray[np.float64], rows: NDArray[np.float64]) -> tuple
     Returns:
         None where there are fewer than `MIN_CLUSTERS` clusters.
     """
-    g, n, k = len(rows), float(rows.sum()), float(hits.sum())
+    g = len(rows)
     if g < MIN_CLUSTERS:
         return None
-    if k in (0.0, n):
+    if hits.sum() in (0.0, rows.sum()):
         reach = min(1.0, 3 / g)
-        return (0.0, reach) if k == 0 else (1 - reach, 1.0)
-    effective = n / (1 + (n / g - 1) * _intraclass(hits, rows))
-    rate = k / n
-    lost = (1 - CONFIDENCE) / 2
-    low = beta.ppf(lost, rate * effective, (1 - rate) * effective + 1)
-    high = beta.ppf(1 - lost, rate * effective + 1, (1 - rate) * effective)
-    return float(low), float(high)
-
-
-def _intraclass(hits: NDArray[np.float64], rows: NDArray[np.float64]) -> float:
-    """Intraclass correlation of a rate, one-way analysis of variance; within [0, 1]."""
-    g, n, rate = len(rows), rows.sum(), hits.sum() / rows.sum()
-    if n <= g:
-        return 1.0
-    between = float((rows * (hits / rows - rate) ** 2).sum() / (g - 1))
-    within = float((hits * (1 - hits / rows)).sum() / (n - g))
-    size = float((n - (rows**2).sum() / n) / (g - 1))
-    spread = between + (size - 1) * within
-    return float(np.clip((between - within) / spread, 0.0, 1.0)) if spread > 0 else 1.0
+        return (0.0, reach) if hits.sum() == 0 else (1 - reach, 1.0)
+    rates = hits / rows
+    half = half_width(_deviation(rates) / np.sqrt(g), g)
+    return max(float(rates.mean()) - half, 0.0), min(float(rates.mean()) + half, 1.0)
 
 
 def seed_error(table: NDArray[np.float64]) -> float | None:

@@ -15,8 +15,7 @@ from harness.card import first_line
 from harness.errors import BadInput
 from harness.metrics.base import State
 from harness.score import read_manifest
-
-Key = tuple[int, int, str]
+from harness.seeds import Key
 
 
 @dataclass(frozen=True)

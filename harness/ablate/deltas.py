@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.ablate.arms import Arm, Key
+from harness.ablate.arms import Arm
 from harness.ablate.means import HELPED, Part, means_of
 from harness.ablate.variants import Variant
 from harness.compare import Contrast, Side, compare, power_line
@@ -18,7 +18,8 @@ from harness.errors import BadInput
 from harness.evaluate import evaluate
 from harness.metrics.base import Metric, State
 from harness.score import held_of
-from harness.stats import cluster_states, contributions, present
+from harness.seeds import Key, by_cluster
+from harness.stats import mean_contributions, support
 
 SCHEMA = "espalier.ablation/1"
 FULL = "full"
@@ -47,13 +48,8 @@ class _Scene:
     refit_ratio: float
 
     def side(self, name: str, states: dict[Key, State]) -> Side:
-        """(G, S) by cluster, seeds averaged within their episode; all zero where there are no rows."""
-        by_episode: dict[str, list[State]] = {}
-        for key in sorted(states):
-            by_episode.setdefault(key[2], []).append(states[key])
-        nothing = np.zeros_like(next(iter(states.values())))
-        means = [np.mean(by_episode[e], axis=0) if e in by_episode else nothing for e in self.episodes]
-        return Side(name, cluster_states(np.stack(means), self.clusters), self.refit_ratio)
+        """By seed and cluster; all zero where there are no rows."""
+        return Side(name, by_cluster(states, self.episodes, self.clusters), self.refit_ratio)
 
 
 def build(out: Path, variants: dict[Variant, Path]) -> dict[str, Any]:
@@ -188,10 +184,10 @@ def _numbers(contrast: Contrast, full: dict[str, Any], row: dict[str, Any], vacu
 
 def _by_cluster(task: dict[str, Any], metric: Metric, full: State, other: State) -> NDArray[np.float64]:
     """(G,) what each cluster adds to the difference in skill; NaN where it has no rows or there is no skill."""
-    support = present(metric, full) & present(metric, other)
-    out, floor = np.full(len(support), np.nan), task["floor"]["value"]
-    if support.any() and floor is not None and floor != task["ceiling"]:
-        _, parts = contributions(metric, np.stack([full[support], other[support]]))
+    there = support(metric, full) & support(metric, other)
+    out, floor = np.full(len(there), np.nan), task["floor"]["value"]
+    if there.any() and floor is not None and floor != task["ceiling"]:
+        (_, of_full), (_, of_other) = (mean_contributions(metric, side[..., there, :]) for side in (full, other))
         # Towards the ceiling is up, whichever way the metric points.
-        out[support] = (parts[0] - parts[1]) / (task["ceiling"] - floor)
+        out[there] = (of_full - of_other) / (task["ceiling"] - floor)
     return out

@@ -13,7 +13,8 @@ class MacroF1(Metric):
 
     State (3 C,): true positives, false positives and false negatives per class of `context.classes`. A failed row is a false
     negative of its true class, and a false positive of the train majority where that is another one: answering the majority is
-    never worse than failing. An answer outside `context.classes` is a false negative alone: no class that counts could take it.
+    never worse than failing. An answer outside `context.classes` is charged alike: a word that nothing is called is no free
+    abstention. (Where train has no majority, in questions that take any text, both are a false negative alone.)
     """
 
     name = "macro_f1"
@@ -32,7 +33,7 @@ class MacroF1(Metric):
         guess = np.where(predictions.ok, recode(predictions.labels, predictions.vocabulary, classes), -1)
         hit = guess == truth
         usual = np.flatnonzero(self.context.usual)
-        charged = np.where(~predictions.ok & (truth != usual[0]), usual[0], guess) if len(usual) else guess
+        charged = np.where((guess < 0) & (truth != usual[0]), usual[0], guess) if len(usual) else guess
         false_positive = charged[~hit & (charged >= 0)]
         return pack(*(np.bincount(codes, minlength=len(classes)) for codes in (truth[hit], false_positive, truth[~hit])))
 

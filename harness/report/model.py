@@ -3,13 +3,14 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from harness.compare import power_line
 from harness.report.content import shared_lines
 from harness.report.folds import fold_sections, outlier_lines
 from harness.report.section import Section, interval, number
 
 COLUMNS = ("branch", "value", "95 % interval", "rank", "vs floor", "skill", "coverage", "seen / unseen", "G", "note")
-PAIR_COLUMNS = ("a", "b", "a - b", "95 % interval", "p (family)", "verdict on a", "smallest found", "more clusters")
-PROBABILITY_COLUMNS = ("branch", "log-loss", "Brier", "ECE", "unknown to it")
+PAIR_COLUMNS = ("a", "b", "a - b", "95 % interval", "p (family)", "verdict on a", "smallest found", "G", "more clusters")
+PROBABILITY_COLUMNS = ("branch", "log-loss", "Brier", "ECE", "unknown to train")
 STRATUM_COLUMNS = ("branch", "missing", "value", "episodes")
 LEFT_COLUMNS = (
     *("branch", "note", "a", "b", "verdict on a", "missing", "task", "weights", "pretraining data"),
@@ -68,8 +69,9 @@ def headline(leaderboard: dict[str, Any], accesses: str = "") -> list[str]:
         lines.append(f"quarantined: {split['quarantined']} episode(s) could not be read; see manifest.json")
     if split["clusters"] <= FEW_CLUSTERS:
         lines.append(f"G <= {FEW_CLUSTERS}: no winner can be told from so few clusters; intervals at G <= 2 are not estimable")
-    if all(row["n_seeds"] == 1 for row in leaderboard["rows"]):
-        lines.append("one seed: how much a value depends on it is not estimated")
+    once = sorted({row["branch"] for row in leaderboard["rows"] if row["n_seeds"] == 1 and not row["privileged"]})
+    if once:
+        lines.append(f"one seed: how much a value depends on it is not estimated ({', '.join(once)})")
     if accesses:
         lines.append(accesses)
     return lines
@@ -113,20 +115,29 @@ def tables(leaderboard: dict[str, Any]) -> list[TaskTable]:
             f"({floor['branch']}), ceiling {number(task['ceiling'])}; {task['n_samples']} test samples"
         )
         if task["margin"] is not None:
-            subtitle += f"; differences within {number(task['margin'])} count as tied"
+            subtitle += f"; differences within {number(task['margin'])} count as tied{_wide(task, rows)}"
         if task["vacuous"]:
             subtitle += f"; VACUOUS: {task['vacuous']}"
         pairs = [pair for pair in leaderboard["comparisons"] if pair["task"] == task["id"]]
-        main = Section("", COLUMNS, [_cells(row, leaderboard["evidence"]) for row in rows])
+        main = Section("", COLUMNS, [_cells(row, leaderboard["evidence"], task["ranking"]) for row in rows])
         sections = [section for section in (_pairs(rows, pairs), _probabilities(task, rows), _strata(rows)) if section.rows]
         conclusions = [*_conclusions(task), *outlier_lines(task)]
         out.append(TaskTable(f"{task['id']}: {task['title']}", subtitle, main, conclusions, fold_sections(rows), sections))
     return out
 
 
+def _wide(task: dict[str, Any], rows: list[dict[str, Any]]) -> str:
+    """A margin that no branch gets away from the floor by makes everything tied."""
+    floor = task["floor"]["value"]
+    values = [row["value"] for row in rows if row["value"] is not None and not row["privileged"]]
+    if floor is None or not values or max(abs(value - floor) for value in values) > task["margin"]:
+        return ""
+    return " (WIDER than any branch's distance from the floor: tied says nothing here, give a smaller --margin)"
+
+
 def _conclusions(task: dict[str, Any]) -> list[str]:
     """Per company of branches that may be ranked together: who leads, or that nobody can be told apart."""
-    lines = []
+    lines = [power_line(task["n_clusters"])] if task["ranking"] else []
     for company in task["ranking"]:
         if company["ranked"] < 2:
             continue
@@ -141,18 +152,20 @@ def _conclusions(task: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _cells(row: dict[str, Any], evidence: str) -> tuple[str, ...]:
+def _cells(row: dict[str, Any], evidence: str, companies: list[dict[str, Any]]) -> tuple[str, ...]:
     strata = (
         ""
         if row["seen_value"] is None and row["unseen_value"] is None
         else (f"{number(row['seen_value'])} / {number(row['unseen_value'])}")
     )
     coverage = "" if row["coverage"] is None else f"{100 * row['coverage']:.0f} %"
+    if row["failures"] and row["coverage_ci"]:
+        coverage += f" [{100 * row['coverage_ci'][0]:.0f}, {100 * row['coverage_ci'][1]:.0f}]"
     return (
         row["branch"],
         number(row["value"]),
         interval(row["ci_low"], row["ci_high"]),
-        _rank(row["rank_interval"]),
+        _rank(row, companies),
         _against_floor(row),
         number(row["skill"]),
         coverage,
@@ -162,18 +175,22 @@ def _cells(row: dict[str, Any], evidence: str) -> tuple[str, ...]:
     )
 
 
-def _rank(interval: list[int] | None) -> str:
-    if interval is None:
+def _rank(row: dict[str, Any], companies: list[dict[str, Any]]) -> str:
+    """`1-2 of 5`, with its company where there are several."""
+    if row["rank_interval"] is None:
         return "-"
-    low, high = interval
-    return str(low) if low == high else f"{low}-{high}"
+    low, high = row["rank_interval"]
+    [company] = [c for c in companies if (c["route"], c["track"]) == (row["route"], row["track"])]
+    where = f" ({row['route']}, {row['track']})" if len(companies) > 1 else ""
+    return f"{low if low == high else f'{low}-{high}'} of {company['ranked']}{where}"
 
 
 def _against_floor(row: dict[str, Any]) -> str:
     if row["verdict_vs_floor"] is None:
         return "-"
     leaning = f", leaning {row['leaning']}" if row["leaning"] else ""
-    return f"{row['verdict_vs_floor']}{leaning}"
+    p = "" if row["p_vs_floor"] is None else f" (p {row['p_vs_floor']:.2g})"
+    return f"{row['verdict_vs_floor']}{leaning}{p}"
 
 
 def _notes(row: dict[str, Any], evidence: str) -> list[str]:
@@ -192,6 +209,8 @@ def _notes(row: dict[str, Any], evidence: str) -> list[str]:
     if detail.get("mae_mean") is not None:
         ends = "" if detail["mae_ci_low"] is None else f" [{number(detail['mae_ci_low'])}, {number(detail['mae_ci_high'])}]"
         notes.append(f"mae {number(detail['mae_mean'])}{ends}")
+    if detail.get("seed_sd") is not None:
+        notes.append(f"sd over {row['n_seeds']} seeds {number(detail['seed_sd'])}")
     notes += detail.get("notes", [])
     notes += [f"published {name} {number(value)}" for name, value in detail.get("published", {}).items()]
     notes += [f"{n} {status}" for status, n in row["failures"].items()]
@@ -204,11 +223,12 @@ def _notes(row: dict[str, Any], evidence: str) -> list[str]:
 def _pairs(rows: list[dict[str, Any]], pairs: list[dict[str, Any]]) -> Section:
     """The best of every company against the rest; all pairs stand in the JSON."""
     bests: dict[tuple[str, str], str] = {}
-    for row in rows:
+    for row in sorted(rows, key=lambda row: row["unranked"] is not None):  # the best that is ranked, where any is
         if not row["privileged"]:
             bests.setdefault((row["route"], row["track"]), row["branch"])
-    chosen = [pair_cells(pair) for pair in pairs if pair["a"] in bests.values()]
-    return Section("Best against the rest", PAIR_COLUMNS, chosen)
+    chosen = [pair for pair in pairs if {pair["a"], pair["b"]} & set(bests.values())]
+    how = sorted({f"{pair['test']}, {pair['correction']} over the family" for pair in chosen})
+    return Section(f"Best against the rest ({'; '.join(how)})", PAIR_COLUMNS, [pair_cells(pair) for pair in chosen])
 
 
 def pair_cells(pair: dict[str, Any]) -> tuple[str, ...]:
@@ -224,6 +244,7 @@ def pair_cells(pair: dict[str, Any]) -> tuple[str, ...]:
         number(pair["p_adjusted"]),
         verdict,
         number(pair["mde"]),
+        str(pair["n_clusters"]),
         more,
     )
 
@@ -244,10 +265,14 @@ def _probabilities(task: dict[str, Any], rows: list[dict[str, Any]]) -> Section:
 def _probability_cells(name: str, found: dict[str, float | None] | None) -> tuple[str, ...]:
     if found is None:
         return name, "offers none", "", "", ""
-    share = found["other_share"]
+    share, binned = found["other_share"], found["ece_share"]
+    calibration = number(found["ece"])
+    if binned is not None and binned < 1:
+        calibration += f" (of {100 * binned:.0f} %)"
     return (
         name,
-        *(number(found[key]) for key in ("log_loss", "brier", "ece")),
+        *(number(found[key]) for key in ("log_loss", "brier")),
+        calibration,
         "" if share is None else f"{100 * share:.1f} % of truths",
     )
 

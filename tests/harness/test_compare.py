@@ -75,6 +75,13 @@ def test_the_smallest_p_is_reached_where_all_differences_agree(g):
     assert p[0] == adjusted[0] == smallest_p(g) == min(1.0, 2 / 2**g)
 
 
+def test_differences_of_any_size_are_tested():
+    d = np.array([1.0, 2, 3, 4, 5, 6, -1])
+    plain = sign_flip(d[:, None])[0]
+    for scale in (1e-200, 1e200):
+        assert sign_flip(scale * d[:, None])[0] == pytest.approx(plain)
+
+
 def test_above_sixteen_clusters_the_flips_are_seeded():
     rng = np.random.default_rng(1)
     differences = rng.normal(0.15, 0.3, (EXACT_CLUSTERS + 4, 3))
@@ -198,6 +205,8 @@ def test_refitted_folds_widen_the_interval_of_a_difference():
     a, b = [1.0, 2, 4, 9], [2.0, 2, 5, 7]
     [frozen] = compare(ERROR, [(side("a", a), side("b", b))])
     [refit] = compare(ERROR, [(side("a", a, ratio=1 / 3), side("b", b))])
+    [other_side] = compare(ERROR, [(side("a", a), side("b", b, ratio=1 / 3))])
+    assert other_side.standard_error == refit.standard_error
     assert refit.standard_error / frozen.standard_error == pytest.approx(np.sqrt((1 / 4 + 1 / 3) / (1 / 4)))
 
 
@@ -229,14 +238,26 @@ def test_rates_at_their_ends_and_between():
     assert rate_interval(eight, eight) == pytest.approx((1 - 3 / 8, 1.0))
     assert rate_interval(0 * eight, eight) == pytest.approx((0.0, 3 / 8))
     assert rate_interval(eight[:2], eight[:2]) is None
-    # No spread beyond that of single rows: Clopper-Pearson on all of them.
-    half = rate_interval(eight / 2, eight)
-    exact = scipy_stats.binomtest(128, 256).proportion_ci(method="exact")
-    assert half == pytest.approx((exact.low, exact.high))
-    # All of a cluster's rows alike: the clusters are what was observed.
-    clustered = rate_interval(np.array([32.0, 0] * 4), eight)
-    of_clusters = scipy_stats.binomtest(4, 8).proportion_ci(method="exact")
-    assert clustered == pytest.approx((of_clusters.low, of_clusters.high))
+    hits = np.array([32.0, 30, 28, 32, 25, 31, 32, 29])
+    low, high = scipy_stats.t.interval(0.95, 7, loc=(hits / 32).mean(), scale=scipy_stats.sem(hits / 32))
+    assert rate_interval(hits, eight) == pytest.approx((low, min(high, 1.0)))
+    assert rate_interval(2 * hits, 2 * eight) == pytest.approx(rate_interval(hits, eight))
+
+
+def test_scores_of_seeds_are_averaged_and_their_states_are_not():
+    # Each seed answers one class everywhere: the mean state would have hits in every class.
+    a, b = np.array([4.0, 0, 4, 0, 0, 4]), np.array([0.0, 4, 0, 4, 4, 0])
+    two = np.stack([np.stack([a] * 7), np.stack([b] * 7)])
+    assert estimate(MACRO, two).value == pytest.approx(1 / 3)
+    floor = Side("floor", np.stack([a] * 7))
+    [found] = compare(MACRO, [(Side("seeds", two), floor)], 0.02)
+    assert found.difference == pytest.approx(0.0) and found.verdict == "tied"
+    rng = np.random.default_rng(0)
+    seeds = np.stack([counts(rng, 8) for _ in range(3)])
+    one = estimate(MACRO, seeds)
+    assert one.value == pytest.approx(np.mean([estimate(MACRO, s).value for s in seeds]))
+    parts = np.mean([contributions(MACRO, s)[1] for s in seeds], axis=0)
+    assert one.standard_error == pytest.approx(parts.std(ddof=1) / np.sqrt(8))
 
 
 def test_seeds_and_clusters_crossed_by_hand():

@@ -12,8 +12,9 @@ from harness.bundle import Bundle
 from harness.episode import Episode, Modality, Track
 from harness.errors import BadInput
 from harness.evaluate import evaluate
+from harness.evidence import evidence_grade
 from harness.held import Held
-from harness.leaderboard import build, evidence_grade
+from harness.leaderboard import build
 from harness.metrics.boundary_f1 import boundary_counts
 from harness.record import EpisodeRecord
 from harness.report.model import tables

@@ -5,71 +5,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from small_board import TASK, TEST, TRUTH, N, board_of, bundle, by_branch, make_held
 
-from harness.answers import Predictions, Status, Targets, all_ok
-from harness.bundle import Bundle
 from harness.evaluate import evaluate
 from harness.held import Held
 from harness.leaderboard import build
-from harness.record import EpisodeRecord
 from harness.report.markdown import render_markdown
 from harness.report.model import tables
-from harness.splits import Fold, Split
-from harness.tables import predictions_table, targets_table, write_atomically
-from harness.tasks import get_task
-from harness.window import WindowSpec, make_samples
-
-SPEC = WindowSpec(length=4, stride=4)
-TASK = get_task("timeline_action")
-WORDS = ("pour", "stir")
-N = 10
-TEST = tuple("abcdefgh")
-RNG = np.random.default_rng(0)
-TRUTH = {episode: RNG.integers(0, 2, N).astype(np.int32) for episode in (*TEST, "train")}
-TRUTH["train"][:6] = 0
-
-
-def samples(episode: str):
-    return make_samples("window", episode, np.arange(4 * N) / 20, SPEC)
+from harness.splits import Fold
 
 
 @pytest.fixture
 def held(tmp_path: Path) -> Held:
-    for episode, labels in TRUTH.items():
-        missing = np.array(["audio"] * 3 + [""] * (N - 3)) if episode == "a" else np.full(N, "")
-        targets = Targets(np.ones(N, bool), labels=labels, vocabulary=WORDS, lacking=missing)
-        sensors = ["hand"] if episode == "b" else ["audio", "hand"]
-        record = EpisodeRecord(episode, "key", 4 * N, {}, {}, {}, {}, [TASK.id], sensors=sensors)
-        table = targets_table(TASK.id, samples(episode), targets)
-        write_atomically([table], tmp_path / f"{episode}.parquet", record.to_metadata())
-    split = Split("explicit", "episode", {e: e for e in TRUTH}, dict.fromkeys(TRUTH), (Fold(0, ("train",), (), TEST),))
-    return Held(tmp_path, split, (TASK,), SPEC)
-
-
-def bundle(held: Held, folder: Path, wrong: int = 0, lost: int = 0, seed: int = 0, **changes) -> Bundle:
-    """The truth, with the first rows of every episode wrong and the last ones lost."""
-    made = Bundle(folder, folder.name, "test", 0, seed, held.split.hash, {TASK.id: "native"}, {"weights": ["train"]})
-    made = replace(made, **changes)
-    folder.mkdir(parents=True, exist_ok=True)
-    made.save()
-    for episode in TEST:
-        labels = TRUTH[episode].copy()
-        labels[:wrong] = 1 - labels[:wrong]
-        status = all_ok(N)
-        if lost:
-            labels[-lost:], status[-lost:] = -1, Status.TIMEOUT.value
-        rows = Predictions(status, labels=labels, vocabulary=WORDS, seen_until=samples(episode).t0)
-        table = predictions_table(TASK.id, samples(episode), rows, 0, seed, 0)
-        write_atomically([table], folder / f"part-{episode}-0000000.parquet")
-    return made
-
-
-def board_of(held: Held, *bundles: Bundle) -> dict:
-    return build(evaluate(held, bundles), "held_out")
-
-
-def by_branch(board: dict) -> dict[str, dict]:
-    return {row["branch"]: row for row in board["rows"]}
+    return make_held(tmp_path)
 
 
 def test_the_best_of_eight_episodes_wins_and_the_rest_have_rank_intervals(held: Held, tmp_path: Path) -> None:
@@ -85,7 +33,11 @@ def test_the_best_of_eight_episodes_wins_and_the_rest_have_rank_intervals(held: 
         ("wrong0", "wrong6", "better"),
         ("wrong3", "wrong6", "better"),
     ]
-    assert tables(board)[0].conclusions == ["ranked: wrong0 is better than each of the other 2"]
+    assert tables(board)[0].conclusions == [
+        "G = 8: the best attainable p is 0.007812",
+        "ranked: wrong0 is better than each of the other 2",
+    ]
+    assert [cells[3] for cells in tables(board)[0].main.rows] == ["1 of 3", "2 of 3", "3 of 3"]
 
 
 def test_five_clusters_have_no_winner(held: Held, tmp_path: Path) -> None:
@@ -98,7 +50,8 @@ def test_five_clusters_have_no_winner(held: Held, tmp_path: Path) -> None:
     assert [row["rank_interval"] for row in board["rows"]] == [[1, 2], [1, 2]]
     assert board["tasks"][0]["ranking"][0]["winner"] is None
     assert by_branch(board)["wrong0"]["leaning"] == "better"
-    assert "no winner; not told apart at the top: wrong0, wrong6 (2 of 2)" in tables(board)[0].conclusions[0]
+    assert "no winner; not told apart at the top: wrong0, wrong6 (2 of 2)" in tables(board)[0].conclusions[1]
+    assert "underpowered" in tables(board)[0].conclusions[0]
 
 
 def test_only_one_route_and_one_input_track_share_a_ranking(held: Held, tmp_path: Path) -> None:
@@ -109,18 +62,22 @@ def test_only_one_route_and_one_input_track_share_a_ranking(held: Held, tmp_path
         bundle(held, tmp_path / "everything", inputs=more),
         bundle(held, tmp_path / "unknown"),
         bundle(held, tmp_path / "probe", inputs=seen, routes={TASK.id: "probe"}),
-        bundle(held, tmp_path / "floor", family="floor"),
+        bundle(held, tmp_path / "floor", family="floor", inputs={TASK.id: []}),
+        bundle(held, tmp_path / "says it is a floor", family="floor", inputs=more),
     ]
     board = board_of(held, *made)
     tracks = {name: (row["route"], row["track"]) for name, row in by_branch(board).items()}
     assert tracks == {
         "video": ("native", "common"),
         "floor": ("native", "common"),
+        "says it is a floor": ("native", "full"),
         "everything": ("native", "full"),
         "unknown": ("native", "full"),
         "probe": ("probe", "common"),
     }
-    assert {(c["a"], c["b"]) for c in board["comparisons"]} == {("floor", "video"), ("everything", "unknown")}
+    pairs = {frozenset((c["a"], c["b"])) for c in board["comparisons"]}
+    full = ("everything", "unknown", "says it is a floor")
+    assert pairs == {frozenset(("floor", "video")), *(frozenset((a, b)) for a in full for b in full if a != b)}
     assert [r["rank_interval"] for r in board["rows"] if r["branch"] == "probe"] == [[1, 1]]
 
 
@@ -133,7 +90,7 @@ def test_failures_have_bounds_and_below_95_per_cent_is_not_ranked(held: Held, tm
     assert short["unranked"] == "under 95 % answered" and short["rank_interval"] is None
     assert whole["rank_interval"] == [1, 1] and board["tasks"][0]["ranking"][0]["ranked"] == 1
     assert whole["coverage_ci"] == pytest.approx([1 - 3 / 8, 1.0])
-    assert short["coverage_ci"][0] < 0.8 < short["coverage_ci"][1]
+    assert short["coverage_ci"] == pytest.approx([0.8, 0.8])  # as many in every episode
     assert "answered rows alone 1; bounds" in tables(board)[0].main.rows[1][-1]
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from harness.episode import EpisodeRef
 from harness.errors import BadInput
-from harness.leaderboard import evidence_grade
+from harness.evidence import evidence_grade
 from harness.splits import ROLES, Split, SplitConfig, make_split
 from harness.window import WindowSpec, make_samples
 
