@@ -352,10 +352,12 @@ def frozen(plan: Plan, data: str) -> dict[str, Any]:
     """What must stay as it is for as long as a folder is added to; `data` is the `data_hash`."""
     return {
         "code": code_version(),
-        "data_hash": data,
+        # A table's content is part of its split: what changed is the data.
+        **({"data_hash": data} if plan.dataset.card.format == "table" else {}),
         "windows": asdict(plan.spec),
         "split_hash": plan.split.hash,
         "decoder": plan.config.store.decoder,
+        "data_hash": data,
         "tasks": list(plan.tasks),
         "features": list(plan.config.features),
         "modalities": list(plan.config.modalities),

@@ -60,6 +60,7 @@ def robot(shared_data: Path, tmp_path_factory: pytest.TempPathFactory, ray_folde
 def test_a_run_leaves_what_the_design_says_and_nothing_else(robot: Run) -> None:
     expected = {"manifest.json", "split.json", "scores.parquet", "leaderboard.json", "leaderboard.md", "leaderboard.csv"}
     expected |= {f"targets/episode_{i:06d}.parquet" for i in range(9)}
+    expected |= {f"fingerprints/episode_{i:06d}.npz" for i in range(9)}
     bundles = {f"bundles/{name}/fold=0/seed=0" for name in BRANCHES}
     expected |= {f"{bundle}/{name}" for bundle in bundles for name in ("manifest.json", *BOTTOM)}
     found = set(files(robot.out))
@@ -232,9 +233,8 @@ def wrong(tmp_path_factory: pytest.TempPathFactory, ray_folder: Path) -> Run:
     """Ten episodes of which four can be read, one of them without one of its cameras, and branches that fail."""
     folder = tmp_path_factory.mktemp("wrong")
     root = write_sessions(folder / "data", cameras=CAMERAS[:2], audio=True)
-    write_sessions(root / "more", 1, 1, cameras=())
-    shutil.move(root / "more" / "s0" / "ep0", root / "s3" / "ep0")
-    write_xperience_episode(root / "s3" / "ep1", cameras=(), seed=8)
+    for i in range(2):
+        write_xperience_episode(root / "s3" / f"ep{i}", cameras=(), seed=20 + i)
     (root / "s0" / "ep1" / "fisheye_cam1.mp4").unlink()
     video = root / "s1" / "ep0" / "fisheye_cam0.mp4"
     video.write_bytes(video.read_bytes()[: video.stat().st_size // 2])
