@@ -228,3 +228,19 @@ def test_the_truth_at_its_best_counts_a_failed_row_as_right(held: Held, tmp_path
     assert row["bounds"]["best"] == pytest.approx(board_of(held, filled)["rows"][0]["value"])
     assert row["complete_case"] != pytest.approx(row["bounds"]["best"])
     assert TRUTH["a"].shape == (N,)
+
+
+def test_branches_that_answer_alike_are_tied_in_the_table(held: Held, tmp_path: Path) -> None:
+    board = board_of(held, bundle(held, tmp_path / "one", wrong=2), bundle(held, tmp_path / "other", wrong=2))
+    assert [(c["verdict"], c["difference"], c["margin"]) for c in board["comparisons"]] == [("tied", 0.0, 0.02)]
+
+
+def test_a_failed_row_may_not_have_seen_the_future_either(held: Held, tmp_path: Path) -> None:
+    made = bundle(held, tmp_path / "m", lost=1)
+    labels, status = np.where(np.arange(N) < N - 1, TRUTH["a"], -1).astype(np.int32), all_ok(N)
+    status[-1] = Status.TIMEOUT.value
+    seen = samples("a").t0 + np.where(status == Status.TIMEOUT.value, 1.0, 0.0)
+    rows = Predictions(status, labels, vocabulary=WORDS, seen_until=seen)
+    write_atomically([predictions_table(TASK.id, samples("a"), rows, 0, 0, 0)], made.folder / "part-a-0000000.parquet")
+    with pytest.raises(BadInput, match="show it nothing after t0"):
+        evaluate(held, [made])

@@ -79,6 +79,17 @@ def test_a_failed_row_has_neither_query_nor_key():
     assert state(query, key, status=status).tolist() == pytest.approx([3, 2 / 3, 0, 2, 2, 3 + 3 + 3, 9])
 
 
+def test_at_its_best_a_failed_query_is_found_first():
+    query, key = angle(0, 40, 90), angle(40, 0, 41)
+    status = np.array([Status.OK.value, Status.OK.value, Status.TIMEOUT.value])
+    targets = Targets(np.ones(3, bool), item=np.arange(3, dtype=np.int32))
+    rows = Predictions(status, query=query.astype(np.float32), key=key.astype(np.float32))
+    # Queries 0 and 1 among themselves have rank 2 each; the third would have had 1.
+    assert METRIC.best_case(targets, rows).tolist() == pytest.approx([3, 1 / 2 + 1 / 2 + 1, 1, 3, 3, 2 + 2 + 1, 9])
+    lost = Predictions(np.full(3, Status.TIMEOUT.value), query=rows.query, key=rows.key)
+    assert METRIC.value(METRIC.best_case(targets, lost)) == 1.0
+
+
 @settings(deadline=None)
 @given(st.integers(2, 20), st.integers(0, 10**6))
 def test_windows_twice_change_nothing(n, seed):
