@@ -150,3 +150,13 @@ def test_frames_are_noise_from_the_first_one_after_t0(root: Path, tmp_path: Path
     times = episode.timeline
     same = (shown[0] == shown[1]).all(axis=(1, 2, 3))
     np.testing.assert_array_equal(same, times <= 3.0)
+
+
+@pytest.mark.parametrize("name", ["gr1_picknplace_v20", "g1_inspire_v30"])
+def test_heads_on_real_robots_know_nothing_of_the_future(shared_data: Path, tmp_path: Path, name: str) -> None:
+    """Videos of their own, and one video for many episodes, of which the noise must find its place."""
+    words = ("split.train=0-1", "split.test=2", "windows.stride=20", "features=[default]")
+    plan = planned(shared_data / name, tmp_path, ["ridge"], ("action_chunk",), *words)
+    [job] = fitted(plan)
+    answer = FutureCanary(plan, test_ref(plan), 5.0, tmp_path / "canary").check(job)
+    assert answer.changes == () and answer.compared and answer.heard
