@@ -93,7 +93,7 @@ class FutureCanary:
     def _late(self) -> dict[str, bool]:
         """Sample -> whether its t0 is after the canary's."""
         late: dict[str, bool] = {}
-        for _, table in by_task(self._true.targets_file(self.episode)):
+        for _, table in by_task(self._true.targets_file(self.episode), self._true.tasks):
             late |= dict(zip(sample_ids(table).tolist(), (table.column("t0").to_numpy() > self.t0).tolist(), strict=True))
         return late
 

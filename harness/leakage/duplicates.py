@@ -17,7 +17,7 @@ from scipy.spatial import cKDTree
 from harness.episode import BoolArray, FloatArray, Modality
 from harness.errors import BadInput
 from harness.leakage.clips import CLIP, NEAR, NEARLY_ALL, PASSAGE, Moving, keys_of, long_runs, matching_bins, modality
-from harness.leakage.fingerprint import BIN_S, FINGERPRINTS, read_fingerprint
+from harness.leakage.fingerprint import BIN_S, read_fingerprint
 from harness.leakage.words import some
 from harness.record import EpisodeRecord, file_stem
 from harness.splits import Fold, Split
@@ -55,11 +55,6 @@ class Copy:
         return f"{self.test} is {self.train} under another name ({some(self.windows, 3)})"
 
 
-def fingerprint_file(targets: Path, episode: str) -> Path:
-    """Where ingest leaves an episode's fingerprint: in a folder beside that of the targets."""
-    return targets.parent / FINGERPRINTS / f"{file_stem(episode)}.npz"
-
-
 def check_duplicates(bundle: "Bundle", held: "Held") -> None:
     """Refuse a bundle that was fitted on what its test shows under another name.
 
@@ -93,18 +88,21 @@ def find_copies(targets: Path, split: Split, spec: WindowSpec) -> tuple[Copy, ..
     """Every passage of a test episode that stands in an episode of another name that its fold fits on.
 
     Args:
-        targets: Folder of targets and fingerprints; episodes without a fingerprint are not looked at.
+        targets: Folder of targets; episodes without a fingerprint are not looked at.
         split: Folds.
         spec: Windows, by which they are named.
     """
     if split.kind == "inner":  # the folds of a selection within train: no table is made of them
         return ()
-    load = lru_cache(OPEN)(lambda episode: Moving(read_fingerprint(fingerprint_file(targets, episode))))
+
+    def file(episode: str) -> Path:
+        return targets / f"{file_stem(episode)}.parquet"
+
+    load = lru_cache(OPEN)(lambda episode: Moving(read_fingerprint(file(episode))))
     found = []
     for fold in split.folds:
         fitted, test = (
-            [e for e in dict.fromkeys(episodes) if fingerprint_file(targets, e).is_file()]
-            for episodes in ((*fold.train, *fold.validation), fold.test)
+            [e for e in dict.fromkeys(episodes) if file(e).is_file()] for episodes in ((*fold.train, *fold.validation), fold.test)
         )
         index = _Index(test, load)
         for episode in fitted:
@@ -114,7 +112,7 @@ def find_copies(targets: Path, split: Split, spec: WindowSpec) -> tuple[Copy, ..
                 matched = _allowed(fold, matching_bins(mine, theirs, offset), mine, theirs, offset)
                 matched = long_runs(matched, min(PASSAGE, NEARLY_ALL * min(mine.length, theirs.length)))
                 if matched.any():
-                    record = EpisodeRecord.from_file(targets / f"{file_stem(other)}.parquet")
+                    record = EpisodeRecord.from_file(file(other))
                     windows = _windows(record, spec, matched)
                     if windows:
                         found.append(Copy(fold.id, other, episode, windows))

@@ -6,18 +6,18 @@ measured. Projections are fixed by a track's name and width, so the same content
 
 from hashlib import blake2b
 from pathlib import Path
-from uuid import uuid4
-from zipfile import BadZipFile
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from harness.card import first_line
 from harness.episode import BoolArray, Episode, FloatArray, Modality, Track
 from harness.errors import BadInput
 from harness.features.held import numbers
+from harness.tables import TARGET_SCHEMA, by_task
 
-FINGERPRINTS = "fingerprints"  # the folder, beside `targets`
+FINGERPRINT = "(fingerprint)"  # as a task in a targets file
 BIN_S = 0.25
 NUMBERS = 4  # per track and bin
 DESCRIPTOR, FRAMES = "descriptor/", "frames/"
@@ -39,25 +39,28 @@ def fingerprint(episode: Episode) -> Fingerprint:
     return {name: values for name, values in found.items() if np.isfinite(values).any()}
 
 
-def write_fingerprint(path: Path, found: Fingerprint) -> None:
-    """Write a file that appears whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{uuid4().hex}.partial")
-    with partial.open("wb") as file:
-        np.savez(file, allow_pickle=False, **found)  # type: ignore[arg-type]
-    partial.replace(path)
+def fingerprint_table(found: Fingerprint) -> pa.Table:
+    """A fingerprint as rows of a targets file, under a task of its own that nobody asks."""
+    names = sorted(found)
+    columns = {
+        "task": pa.array([FINGERPRINT] * len(names)),
+        "sample": pa.array(names, pa.string()),
+        "values": pa.array([found[name].reshape(-1) for name in names], pa.list_(pa.float32())),
+    }
+    rows = [columns.get(field.name, pa.nulls(len(names), field.type)).cast(field.type) for field in TARGET_SCHEMA]
+    return pa.Table.from_arrays(rows, schema=TARGET_SCHEMA)
 
 
 def read_fingerprint(path: Path) -> Fingerprint:
-    """What `write_fingerprint` wrote.
+    """Of a targets file; empty where it has none.
 
     Raises:
         BadInput: It is damaged.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: np.asarray(file[name], np.float32) for name in file.files}
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+        rows = [row for _, table in by_task(path, [FINGERPRINT]) for row in table.select(["sample", "values"]).to_pylist()]
+        return {row["sample"]: np.array(row["values"], np.float32).reshape(-1, NUMBERS) for row in rows}
+    except (pa.ArrowException, OSError, KeyError, ValueError) as error:
         raise BadInput(f"{path}: damaged ({first_line(error)}); remove it and run again") from error
 
 

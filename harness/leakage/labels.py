@@ -148,7 +148,7 @@ def _shuffled(plan: Plan, mine: Plan, episodes: Sequence[str], rng: np.random.Ge
     """The targets of some episodes with the truth of all their rows of a task in another order."""
     rows: dict[str, list[tuple[str, pa.Table]]] = {}
     for episode in episodes:
-        for task, table in by_task(plan.targets_file(episode)):
+        for task, table in by_task(plan.targets_file(episode), plan.tasks):
             rows.setdefault(task, []).append((episode, table))
     changed: dict[str, list[pa.Table]] = {episode: [] for episode in episodes}
     for parts in rows.values():
@@ -172,7 +172,7 @@ def _moved(plan: Plan, targets: Path, test: Sequence[str], train: Sequence[str],
     for episode in test:
         path = plan.targets_file(episode)
         if path.is_file():
-            tables = [_with_truth(t, t.take(_moment(plan, task, t.num_rows, moment))) for task, t in by_task(path)]
+            tables = [_with_truth(t, t.take(_moment(plan, task, t.num_rows, moment))) for task, t in by_task(path, plan.tasks)]
             write_atomically(tables, held.file(episode), EpisodeRecord.from_file(path).to_metadata())
 
 

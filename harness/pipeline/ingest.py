@@ -15,8 +15,7 @@ from harness.episode import Episode, EpisodeRef, Modality
 from harness.errors import BadInput, UnreadableEpisode, WorkFailed
 from harness.features import descriptors_for
 from harness.latents import frames_of, is_missing, keep
-from harness.leakage.duplicates import fingerprint_file
-from harness.leakage.fingerprint import fingerprint, write_fingerprint
+from harness.leakage.fingerprint import fingerprint, fingerprint_table
 from harness.pipeline.plan import Plan
 from harness.pipeline.room import encoder_gpus
 from harness.record import EpisodeRecord
@@ -83,7 +82,6 @@ def ingest_episode(plan: Plan, ref: EpisodeRef) -> EpisodeRecord | Quarantined:
             stored = plan.open_episode(store, key)
         record = describe(plan, stored, key, store.recorded(key))
         record = replace(record, decoded_frames=decoded, seconds=round(time.monotonic() - began, 3))
-        write_fingerprint(fingerprint_file(plan.home / "targets", ref.id), fingerprint(stored))
         write_targets(plan, stored, record)
     except (BadInput, WorkFailed):
         raise
@@ -104,7 +102,6 @@ def ingest_episode(plan: Plan, ref: EpisodeRef) -> EpisodeRecord | Quarantined:
 def quarantine(plan: Plan, lost: Quarantined) -> Quarantined:
     """Take the episode out of the run: targets of an earlier run in this folder must not keep it in."""
     plan.targets_file(lost.episode).unlink(missing_ok=True)
-    fingerprint_file(plan.home / "targets", lost.episode).unlink(missing_ok=True)
     return lost
 
 
@@ -138,7 +135,7 @@ def estimated_bytes(plan: Plan, refs: list[EpisodeRef]) -> int | None:
 def is_ingested(plan: Plan, ref: EpisodeRef, store: TrackStore) -> bool:
     """True where the targets of this very recording and everything the run wants of it are there."""
     path = plan.targets_file(ref.id)
-    if not path.is_file() or not fingerprint_file(plan.home / "targets", ref.id).is_file():
+    if not path.is_file():
         return False
     record = EpisodeRecord.from_file(path)
     key = key_of(plan, store, ref)
@@ -187,7 +184,7 @@ def describe(plan: Plan, episode: Episode, key: str, recorded: dict[str, Modalit
 
 
 def write_targets(plan: Plan, episode: Episode, record: EpisodeRecord) -> None:
-    """The targets of every task the episode poses, and its record, as one file that appears whole or not at all."""
+    """Targets of every task the episode poses, its fingerprint and its record, as one file that appears whole or not at all."""
     tables = []
     for task_id in record.tasks:
         task = plan.task(task_id)
@@ -195,6 +192,8 @@ def write_targets(plan: Plan, episode: Episode, record: EpisodeRecord) -> None:
         if len(samples):
             targets = replace(task.targets(episode, samples, plan.spec), lacking=lacking(episode, samples, plan.spec))
             tables.append(targets_table(task_id, samples, targets))
+    if known := fingerprint(episode):
+        tables.append(fingerprint_table(known))
     empty = TARGET_SCHEMA.empty_table()
     write_atomically(tables or [empty], plan.targets_file(episode.id), record.to_metadata())
 

@@ -4,20 +4,15 @@ import os
 import shutil
 from pathlib import Path
 
-from harness.leakage.fingerprint import FINGERPRINTS
 from harness.pipeline.plan import Plan
 
 
 def share_targets(run: Path, plan: Plan) -> None:
     """Give a run the targets of another one: hard links, or copies where the file system has none."""
-    for folder, files in (("targets", "*.parquet"), (FINGERPRINTS, "*.npz")):
-        _share(run / folder, plan.home / folder, files)
-
-
-def _share(source: Path, folder: Path, files: str) -> None:
-    found = {file.name: file for file in source.glob(files)}
+    found = {file.name: file for file in (run / "targets").glob("*.parquet")}
+    folder = plan.home / "targets"
     folder.mkdir(exist_ok=True)
-    for file in folder.glob(files):
+    for file in folder.glob("*.parquet"):
         if file.name not in found:
             file.unlink()
     for name, file in found.items():

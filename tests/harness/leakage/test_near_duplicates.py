@@ -18,13 +18,13 @@ from harness.evaluate import evaluate
 from harness.held import Held
 from harness.leakage import DUPLICATES, check
 from harness.leakage.clips import CLIP, Moving, matching_bins
-from harness.leakage.duplicates import find_copies, fingerprint_file, refuse_copies
-from harness.leakage.fingerprint import BIN_S, Fingerprint, fingerprint, read_fingerprint, write_fingerprint
+from harness.leakage.duplicates import find_copies, refuse_copies
+from harness.leakage.fingerprint import BIN_S, Fingerprint, fingerprint, fingerprint_table, read_fingerprint
 from harness.pipeline.predict import Actor, Block
 from harness.record import EpisodeRecord, file_stem
 from harness.run import write_bundle
 from harness.splits import Fold, Split
-from harness.tables import TARGET_SCHEMA, write_atomically
+from harness.tables import write_atomically
 from harness.window import WindowSpec
 
 SECONDS = 10.0
@@ -93,7 +93,7 @@ def test_episodes_of_one_session_are_no_copies(root: Path, tmp_path: Path) -> No
     plan = planned(root, tmp_path, ["ridge"], ("timeline_action",), "split.train=0", "split.test=1")
     refuse_copies(plan.out / "targets", plan.split, plan.spec)
     for episode in plan.split.episodes:
-        assert len(read_fingerprint(fingerprint_file(plan.out / "targets", episode))) > 10
+        assert len(read_fingerprint(plan.targets_file(episode))) > 10
 
 
 def test_a_trimmed_copy_is_found_whatever_the_cut(root: Path, tmp_path: Path) -> None:
@@ -125,8 +125,7 @@ def targets_of(folder: Path, found: dict[str, Fingerprint]) -> None:
     for episode, series in found.items():
         n = max(len(values) for values in series.values()) * 5
         record = EpisodeRecord(episode, "key", n, {}, {}, {}, {}, [])
-        write_atomically([TARGET_SCHEMA.empty_table()], folder / f"{file_stem(episode)}.parquet", record.to_metadata())
-        write_fingerprint(fingerprint_file(folder, episode), series)
+        write_atomically([fingerprint_table(series)], folder / f"{file_stem(episode)}.parquet", record.to_metadata())
 
 
 def split_of(train: list[str], test: list[str], borders: tuple[float, float] | None = None) -> Split:
@@ -201,11 +200,11 @@ def test_within_episodes_a_copy_counts_only_where_one_trains_what_the_other_test
     assert ("c", "a") in pairs and not {("a", "b"), ("b", "a")} & pairs
 
 
-def test_a_damaged_fingerprint_is_named(tmp_path: Path) -> None:
+def test_damaged_targets_of_a_copy_are_named(tmp_path: Path) -> None:
     targets_of(tmp_path / "targets", {"a": walk(np.random.default_rng(0), 40), "b": walk(np.random.default_rng(1), 40)})
-    path = fingerprint_file(tmp_path / "targets", "b")
+    path = tmp_path / "targets" / "b.parquet"
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(BadInput, match=r"fingerprints/b\.npz: damaged .* remove it and run again"):
+    with pytest.raises(BadInput, match=r"targets/b\.parquet: damaged .* remove it and run again"):
         find_copies(tmp_path / "targets", split_of(["a"], ["b"]), SPEC)
 
 
