@@ -60,7 +60,6 @@ def robot(shared_data: Path, tmp_path_factory: pytest.TempPathFactory, ray_folde
 def test_a_run_leaves_what_the_design_says_and_nothing_else(robot: Run) -> None:
     expected = {"manifest.json", "split.json", "scores.parquet", "leaderboard.json", "leaderboard.md", "leaderboard.csv"}
     expected |= {f"targets/episode_{i:06d}.parquet" for i in range(9)}
-    expected |= {f"fingerprints/episode_{i:06d}.npz" for i in range(9)}
     bundles = {f"bundles/{name}/fold=0/seed=0" for name in BRANCHES}
     expected |= {f"{bundle}/{name}" for bundle in bundles for name in ("manifest.json", *BOTTOM)}
     found = set(files(robot.out))
