@@ -2,8 +2,8 @@
 
 Two clips of two seconds are the same where every track that moves in them agrees, in two modalities at least where two move in
 the recordings, and where the noise of no other track is clearly other noise. What stands still is never compared: it looks alike
-everywhere. A passage is one where such clips, at one offset, follow each other for four seconds or nearly all of the shorter
-recording.
+everywhere. A passage is one where such clips, at one offset, follow each other for four seconds (eight where but one modality
+moves at all, or where all is the same to the number, noise included) or nearly all of the shorter recording.
 """
 
 from functools import cached_property
@@ -22,6 +22,7 @@ PASSAGE = 16  # bins in a row that matching clips must cover: four seconds,
 NEARLY_ALL = 0.9  # or this share of the shorter recording
 AGREE = 0.02  # of a clip's energy about its mean: two recordings of one motion measured differ by 0.07 and more
 AGREE_CODED = 0.1  # video and sound, which may have been coded again
+EXACT = 1e-3  # of the energy: the very numbers, whatever was rounded
 UNLIKE = 0.7  # of the energy, in a track that does not move: other noise
 MOVES = 10.0  # a track moves where its energy is so many times that of its noise
 SHIFT = 0.75  # bins: more than half of one, for a clock that drifts
@@ -74,17 +75,19 @@ class Moving:
 
 
 def matching_bins(mine: "Moving", theirs: "Moving", offset: int) -> BoolArray:
-    """(bins of theirs,) True in clips that are the same as in `mine`, whose bin i is compared with bin i + offset.
+    """(bins of theirs,) True in passages that are the same as in `mine`, whose bin i is compared with bin i + offset.
 
-    A shift of less than a bin is taken out. Clips in which too few modalities move are not the same. As soon as
-    no run of `PASSAGE` bins is left the rest of the tracks are not looked at: nothing is the same then.
+    A shift of less than a bin is taken out. Clips in which too few modalities move are not the same, but where every number that
+    changes at all is the same number, noise and all. As soon as no run of `PASSAGE` bins is left the rest of the tracks are not
+    looked at: nothing is the same then.
     """
     found = np.zeros(theirs.length, bool)
     begin = max(0, -offset)
     m = min(mine.length - begin, theirs.length - begin - offset) - CLIP + 1
     if m < 1:
         return found
-    same, kinds = np.ones(m, bool), dict[Modality, BoolArray]()
+    same, exact, heard = np.ones(m, bool), np.ones(m, bool), np.zeros(m, bool)
+    kinds: dict[Modality, BoolArray] = {}
     for track in mine.order:
         if track not in theirs.series:
             continue
@@ -96,13 +99,19 @@ def matching_bins(mine: "Moving", theirs: "Moving", offset: int) -> BoolArray:
         moves = np.zeros(m, bool)
         moves[:n] = one.moves[part] & known
         same[:n] &= ~known | (ratio <= np.where(one.moves[part], limit(track), noise_limit(track)))
+        exact[:n] &= ~known | (ratio <= EXACT)
+        heard[:n] |= known
         kinds[modality(track)] = kinds.get(modality(track), np.zeros(m, bool)) | moves
         if not long_runs(same, min(PASSAGE - CLIP + 1, NEARLY_ALL * m)).any():
             return found
     there = sum(bool(moves.any()) for moves in kinds.values())
     same &= np.sum(list(kinds.values()), axis=0) >= min(2, max(there, 1))
-    for start in np.flatnonzero(same).tolist():
-        found[begin + offset + start : begin + offset + start + CLIP] = True
+    nearly_all = NEARLY_ALL * min(mine.length, theirs.length)
+    for clips, least in ((same, PASSAGE if there > 1 else 2 * PASSAGE), (exact & heard, 2 * PASSAGE)):
+        bins = np.zeros(theirs.length, bool)
+        for start in (np.flatnonzero(clips) + begin + offset).tolist():
+            bins[start : start + CLIP] = True
+        found |= long_runs(bins, min(least, nearly_all))
     return found
 
 

@@ -16,7 +16,7 @@ from scipy.spatial import cKDTree
 
 from harness.episode import BoolArray, FloatArray, Modality
 from harness.errors import BadInput
-from harness.leakage.clips import CLIP, NEAR, NEARLY_ALL, PASSAGE, Moving, keys_of, long_runs, matching_bins, modality
+from harness.leakage.clips import CLIP, NEAR, Moving, keys_of, matching_bins, modality
 from harness.leakage.fingerprint import BIN_S, read_fingerprint
 from harness.leakage.words import some
 from harness.record import EpisodeRecord, file_stem
@@ -110,7 +110,6 @@ def find_copies(targets: Path, split: Split, spec: WindowSpec) -> tuple[Copy, ..
             for other, offset in sorted(index.candidates(episode, mine)):
                 theirs = load(other)
                 matched = _allowed(fold, matching_bins(mine, theirs, offset), mine, theirs, offset)
-                matched = long_runs(matched, min(PASSAGE, NEARLY_ALL * min(mine.length, theirs.length)))
                 if matched.any():
                     record = EpisodeRecord.from_file(file(other))
                     windows = _windows(record, spec, matched)

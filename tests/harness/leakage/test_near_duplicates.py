@@ -175,6 +175,19 @@ def test_what_stands_still_is_no_copy(tmp_path: Path) -> None:
     assert find_copies(tmp_path / "targets", split_of(["a"], ["b"]), SPEC) == ()
 
 
+def test_the_very_numbers_of_a_still_scene_are_a_copy(tmp_path: Path) -> None:
+    """One camera that shows little: it moves for three seconds, and its noise is nobody else's."""
+    rng = np.random.default_rng(3)
+    quiet = (5 + 0.01 * rng.normal(size=(200, 4))).astype(np.float32)
+    quiet[50:70] += walk(rng, 20)["state"]
+    other = (5 + 0.01 * rng.normal(size=(200, 4))).astype(np.float32)
+    other[50:70] += quiet[50:70] - 5
+    track = "descriptor/video/a"
+    targets_of(tmp_path / "targets", {"a": {track: quiet}, "b": {track: quiet.copy()}, "c": {track: other}})
+    copies = find_copies(tmp_path / "targets", split_of(["a"], ["b", "c"]), SPEC)
+    assert [copy.test for copy in copies] == ["b"] and len(copies[0].windows) > 150
+
+
 def test_one_path_of_the_camera_in_two_recordings_is_no_copy_where_the_noise_of_the_rest_differs(tmp_path: Path) -> None:
     path = walk(np.random.default_rng(0), 60)["state"]
     found = {}
