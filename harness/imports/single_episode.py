@@ -204,10 +204,10 @@ def _ranks(query: NDArray[np.float32], key: NDArray[np.float32]) -> Recomputed:
     ours = metric.value(metric.state(targets, Predictions(all_ok(n), query=query, key=key)))
     closed = metric.chance(targets)
     alone = float((1 / np.arange(1, n + 1)).mean())
-    floors = {"one right row": alone} | ({} if closed is None else {"one candidate per text": float(metric.value(closed))})
+    floors = {"one right row": alone} | ({} if closed is None else {"by texts": float(metric.value(closed))})
     return Recomputed(
         definitions.of_ranks(query, key) | {"num_test_windows": n, "target_dim": query.shape[1]},
-        {"mrr": f"{short(float(ours))} with half ranks for ties and rows of one text as one candidate"},
+        {"mrr": f"{short(float(ours))} with half ranks for ties, rows of one text as hits, places counted in texts"},
         {"mrr": "chance: " + _listed(floors)},
     )
 

@@ -28,14 +28,17 @@ class Ranks(NamedTuple):
 class ReciprocalRank(Metric):
     """Mean of 1 / rank of the first hit.
 
-    The gallery is the contents of the query's own episode: rows with one `item` (identical captions) are one candidate, at the
-    best of their keys, so that a text which fills ten windows is neither ten chances nor ten rivals and windows that stand there
-    twice change nothing. Similarity is the cosine. rank = 1 + (other items above the query's own) + 0.5 (others tied with it), so
-    a constant answer gains nothing by its order.
+    The gallery is the keys of the query's own episode. Every row with the query's `item` is a hit (identical captions); the best
+    of them stands for it. Similarity is the cosine. With M items in the gallery,
+
+        rank = 1 + (M - 1) (rivals above + 0.5 rivals tied) / rivals,
+
+    rivals being the rows of other items. Where all items are different that is 1 + (others above) + 0.5 (others tied). Places
+    are counted in items, so that windows which stand there twice change nothing; a constant answer gains nothing by its order.
 
     A vector that is not finite or is zero has no direction: its row fails, as does a row whose status is not ok. A failed query
-    has reciprocal rank 0 and the last rank. A failed key is no hit of its own query, and its item stands before every other
-    query's, so that a key which would be retrieved too often cannot be dropped for the others' sake.
+    has reciprocal rank 0 and the last rank. A failed key is no hit of its own query and stands before every other query's hit, so
+    that a key which would be retrieved too often cannot be dropped for the others' sake.
 
     State (7,): rows, sum of reciprocal ranks, hits at 1, 5 and 10, sum of ranks, sum of gallery sizes.
     """
@@ -52,15 +55,14 @@ class ReciprocalRank(Metric):
         assert predictions.query is not None and predictions.key is not None, "retrieval needs a query and a key per row"
         query, query_ok = _directions(predictions.query, predictions.ok)
         key, key_ok = _directions(predictions.key, predictions.ok)
-        gallery = _gallery(targets.item, key, key_ok)
-        n, size = len(query), len(gallery.starts)
+        n, items = len(query), len(np.unique(targets.item))
         step = max(1, BLOCK // max(n, 1))
         blocks = [slice(i, min(i + step, n)) for i in range(0, n, step)]
-        parts = [_ranks(query[b], query_ok[b], gallery, gallery.column[b]) for b in blocks]
+        parts = [_ranks(query[b], query_ok[b], key, key_ok, targets.item[b, None] == targets.item, items) for b in blocks]
         rank = np.concatenate([np.zeros(0), *(p.rank for p in parts)])
         found = np.concatenate([np.zeros(0, bool), *(p.found for p in parts)])
         recalls = [(found & (rank <= k)).sum() for k in RECALL_AT]
-        return pack(n, np.where(found, 1 / rank, 0.0).sum(), *recalls, rank.sum(), n * size)
+        return pack(n, np.where(found, 1 / rank, 0.0).sum(), *recalls, rank.sum(), n * items)
 
     def value(self, states: State) -> NDArray[np.float64]:
         """(...) mean reciprocal rank; NaN where there is no query."""
@@ -81,12 +83,24 @@ class ReciprocalRank(Metric):
         return pack(n, state[1] + lost, state[2:5] + lost, state[5] + lost, n * len(np.unique(targets.item)))
 
     def chance(self, targets: Targets) -> State:
-        """(7,) expected state of a random order of the N items of each gallery: the expected reciprocal rank is H_N / N."""
+        """(7,) expected state of a random order of each gallery.
+
+        With m hits among N rows, k rivals stand before the first with probability C(N - k - 1, m - 1) / C(N, m); for m = 1 the
+        expected reciprocal rank is H_N / N.
+        """
         assert targets.item is not None, "retrieval needs items"
-        n, size = len(targets.item), len(np.unique(targets.item))
-        harmonic = (1 / np.arange(1, size + 1)).sum()
-        expected = [harmonic, *(min(k, size) for k in RECALL_AT), size * (size + 1) / 2, size * size]
-        return pack(n, *(n * ratio(e, size) for e in expected)) if n else np.zeros(7)
+        n = len(targets.item)
+        _, row, sizes = np.unique(targets.item, return_inverse=True, return_counts=True)
+        hits, of = np.unique(sizes, return_inverse=True)
+        above = np.arange(n)
+        # (H, N): probability that none of the first k + 1 rows is a hit, for each number of hits that occurs.
+        factors = np.clip(n - hits[:, None] - above, 0, None) / np.maximum(n - above, 1)
+        none_yet = np.concatenate([np.ones((len(hits), 1)), np.cumprod(factors, axis=1)], axis=1)
+        first = none_yet[:, :-1] - none_yet[:, 1:]
+        rank = 1 + (len(sizes) - 1) * above / np.maximum(n - hits[:, None], 1)
+        expected = [first / rank, *(first * (rank <= k) for k in RECALL_AT), first * rank]
+        queries = np.bincount(of[row], minlength=len(hits))
+        return pack(n, *((e.sum(axis=1) * queries).sum() for e in expected), n * len(sizes))
 
 
 def _directions(vectors: NDArray[np.float32], ok: BoolArray) -> tuple[NDArray[np.float64], BoolArray]:
@@ -97,36 +111,12 @@ def _directions(vectors: NDArray[np.float32], ok: BoolArray) -> tuple[NDArray[np
     return vectors64 / np.where(length > 0, length, 1.0)[:, None], usable & (length > 0)
 
 
-class _Gallery(NamedTuple):
-    """Keys in the order of their items: (N, E) keys, (N,) usable, first key of each of M items, (M,) items that lost a key.
-
-    `column` is the item of each row, (N,) in the order of the rows.
-    """
-
-    key: NDArray[np.float64]
-    ok: BoolArray
-    starts: NDArray[np.int64]
-    lost: BoolArray
-    column: NDArray[np.int64]
-
-
-def _gallery(item: NDArray[np.int32], key: NDArray[np.float64], key_ok: BoolArray) -> _Gallery:
-    _, column = np.unique(item, return_inverse=True)
-    order = np.argsort(column, kind="stable")
-    starts = np.flatnonzero(np.diff(column[order], prepend=-1))
-    lost = np.logical_or.reduceat(~key_ok[order], starts) if len(starts) else np.zeros(0, bool)
-    return _Gallery(key[order], key_ok[order], starts, lost, column)
-
-
-def _ranks(query: NDArray, query_ok: BoolArray, gallery: _Gallery, own: NDArray[np.int64]) -> Ranks:
-    """Ranks of b queries (b, E) whose items are `own` (b,)."""
-    score = np.where(gallery.ok, query @ gallery.key.T, NEVER)
-    items = np.maximum.reduceat(score, gallery.starts, axis=1) if len(gallery.starts) < score.shape[1] else score
-    rows = np.arange(len(query))
-    best = items[rows, own][:, None]
-    other = np.ones(items.shape, bool)
-    other[rows, own] = False
-    above = (other & ((items > best + TIE) | gallery.lost)).sum(axis=1)
-    tied = (other & ~gallery.lost & (np.abs(items - best) <= TIE)).sum(axis=1)
+def _ranks(query: NDArray, query_ok: BoolArray, key: NDArray, key_ok: BoolArray, hit: BoolArray, items: int) -> Ranks:
+    """Ranks of b queries (b, E) among N keys (N, E) of so many items; `hit` is (b, N)."""
+    score = np.where(key_ok, query @ key.T, NEVER)
+    best = np.where(hit, score, NEVER).max(axis=1, initial=NEVER)[:, None]
+    above = (~hit & ((score > best + TIE) | ~key_ok)).sum(axis=1)
+    tied = (~hit & key_ok & (np.abs(score - best) <= TIE)).sum(axis=1)
+    share = (above + 0.5 * tied) / np.maximum((~hit).sum(axis=1), 1)
     found = query_ok & (best[:, 0] > NEVER)
-    return Ranks(np.where(found, 1 + above + 0.5 * tied, float(len(gallery.starts))), found)
+    return Ranks(np.where(found, 1 + (items - 1) * share, float(items)), found)

@@ -129,15 +129,16 @@ def test_blocks_change_nothing(monkeypatch):
 @given(st.integers(1, 60), st.integers(0, 10**6))
 def test_rank_as_defined(n, seed):
     rng = np.random.default_rng(seed)
-    # Whole-numbered vectors of few values tie often; rows of one item are one candidate.
+    # Whole-numbered vectors of few values tie often.
     query, key = rng.integers(1, 3, (n, 3)).astype(float), rng.integers(1, 3, (n, 3)).astype(float)
     item = rng.integers(0, max(1, n // 2), n)
     cosine = np.round((query / np.linalg.norm(query, axis=1)[:, None]) @ (key / np.linalg.norm(key, axis=1)[:, None]).T, 9)
     ranks = []
     for i in range(n):
-        others = np.array([cosine[i, item == other].max() for other in np.unique(item) if other != item[i]])
-        best = cosine[i, item == item[i]].max()
-        ranks.append(1 + (others > best).sum() + 0.5 * (others == best).sum())
+        same = item == item[i]
+        best, rivals = cosine[i, same].max(), cosine[i, ~same]
+        places = (rivals > best).sum() + 0.5 * (rivals == best).sum()
+        ranks.append(1 + (len(np.unique(item)) - 1) * places / max(len(rivals), 1))
     s = state(query, key, item)
     assert METRIC.value(s) == pytest.approx(np.mean(1 / np.array(ranks)))
     assert METRIC.details(s)["mean_rank"] == pytest.approx(np.mean(ranks))
@@ -155,11 +156,22 @@ def test_chance_of_unique_items_is_the_harmonic_number():
 @given(st.lists(st.integers(0, 2), min_size=1, max_size=6))
 def test_chance_is_the_mean_over_all_orders(item):
     items = np.array(item, np.int32)
-    orders = np.array(list(permutations(np.unique(items))))
-    ranks = np.array([[np.argmax(order == i) + 1 for i in items] for order in orders])
+    orders = np.array(list(permutations(range(len(items)))))
+    places = np.array([[np.argmax(items[order] == i) for i in items] for order in orders])
+    rivals = np.array([(items != i).sum() for i in items])
+    ranks = 1 + (len(set(item)) - 1) * places / np.maximum(rivals, 1)
     s = METRIC.chance(Targets(np.ones(len(items), bool), item=items))
     assert METRIC.value(s) == pytest.approx((1 / ranks).mean())
     details = METRIC.details(s)
     assert details["mean_rank"] == pytest.approx(ranks.mean())
     assert details["recall@1"] == pytest.approx((ranks <= 1).mean())
     assert details["recall@5"] == pytest.approx((ranks <= 5).mean())
+
+
+def test_keys_that_know_nothing_land_on_the_floor_however_unequal_the_items_are():
+    # The texts of a real episode: one fills half of it.
+    item = np.repeat(np.arange(10), [53, 15, 8, 6, 5, 4, 4, 2, 2, 1]).astype(np.int32)
+    rng = np.random.default_rng(0)
+    noise = [METRIC.value(state(rng.normal(size=(100, 8)), rng.normal(size=(100, 8)), item)) for _ in range(300)]
+    floor = METRIC.value(METRIC.chance(Targets(np.ones(100, bool), item=item)))
+    assert np.mean(noise) == pytest.approx(floor, abs=4 * np.std(noise) / np.sqrt(300))
