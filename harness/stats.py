@@ -225,12 +225,18 @@ def _sign_vectors(n: int, seed: int) -> Iterator[NDArray[np.float64]]:
             codes = np.arange(start, min(start + _BLOCK, 2 ** (n - 1)))
             yield _signs(codes[:, None] >> np.arange(n) & 1)
         return
-    rng = np.random.default_rng(seed)
+    drawn = _drawn(n, seed)
     for start in range(0, FLIPS, _BLOCK):
-        yield _signs(rng.integers(0, 2, (min(_BLOCK, FLIPS - start), n)))
+        yield drawn[start : start + _BLOCK]
 
 
-def _signs(bits: NDArray[np.int64]) -> NDArray[np.float64]:
+@lru_cache(maxsize=1)
+def _drawn(n: int, seed: int) -> NDArray[np.float64]:
+    """(`FLIPS`, n) seeded signs: the tasks of a table ask for the same ones, one after the other."""
+    return _signs(np.random.default_rng(seed).integers(0, 2, (FLIPS, n), dtype=np.int8))
+
+
+def _signs(bits: NDArray) -> NDArray[np.float64]:
     return np.asarray(1.0 - 2.0 * bits, np.float64)
 
 

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from harness.answers import Predictions, Targets
 from harness.metrics.base import Details, Metric, State, number, pack, ratio
-from harness.metrics.regression import VectorRows, vector_rows, with_failure_cost
+from harness.metrics.regression import vector_rows, with_failure_cost
 
 # A spread below this share of the sum of squares is rounding.
 ROUNDING = 1e-12
@@ -28,29 +28,40 @@ class R2(Metric):
 
     def state(self, targets: Targets, predictions: Predictions) -> State:
         """(4 + 2 D,) sums over one episode's rows."""
-        step = max(1, BLOCK // max(len(self.context.train_mean), 1))
-        blocks = [slice(i, i + step) for i in range(0, len(targets), step)] or [slice(0, 0)]
-        parts = (vector_rows(targets.take(b), predictions.take(b), self.context) for b in blocks) if predictions.ok.all() else ()
-        sums = []
-        for rows in parts:
-            if not rows.answered.all():
-                break
-            sums.append(self._sums(rows, _squares(rows.guess - rows.truth)))
-        if len(sums) == len(blocks):
-            return np.asarray(np.sum(sums, axis=0), np.float64)
+        quick = self._all_answered(targets, predictions)
+        if quick is not None:
+            return quick
         # What a failed row costs depends on all rows of the episode.
         rows = vector_rows(targets, predictions, self.context)
         variance = self.context.train_std**2
         errors = with_failure_cost((rows.guess - rows.truth) ** 2 / variance, rows.measured, rows.answered)
-        return self._sums(rows, errors.sum(axis=0) * variance)
+        from_mean = np.where(rows.measured, rows.truth - self.context.train_mean, 0.0)
+        count = rows.measured.sum(axis=0)
+        return self._pack(errors.sum(axis=0) * variance, _squares(from_mean), _squares(rows.truth), rows.truth.sum(axis=0), count)
 
-    def _sums(self, rows: VectorRows, errors: NDArray[np.float64]) -> State:
-        """The state of some rows, of which (D,) `errors` are the summed squared errors."""
+    def _all_answered(self, targets: Targets, predictions: Predictions) -> State | None:
+        """The state where everything is measured, answered and finite, block by block; None elsewhere."""
+        truth, guess = targets.values, predictions.values
+        whole = targets.mask is None and predictions.ok.all() and len(targets) > 0
+        if not whole or truth is None or guess is None or truth.shape != guess.shape:
+            return None
+        step = max(1, BLOCK // truth.shape[1])
+        sums = np.zeros((4, truth.shape[1]))
+        for start in range(0, len(truth), step):
+            exact = truth[start : start + step].astype(np.float64)
+            sums[0] += _squares(guess[start : start + step] - exact)
+            sums[1] += _squares(exact - self.context.train_mean)
+            sums[2] += _squares(exact)
+            sums[3] += exact.sum(axis=0)
+        # A number that is none makes its sum none.
+        if not np.isfinite(sums).all():
+            return None
+        return self._pack(sums[0], sums[1], sums[2], sums[3], np.full(truth.shape[1], len(truth)))
+
+    def _pack(self, errors: NDArray, distance: NDArray, squares: NDArray, total: NDArray, count: NDArray) -> State:
+        """The state of (D,) sums: squared errors, squared distances from the train mean, squares, values, measured numbers."""
         variance = self.context.train_std**2
-        from_mean = rows.truth - self.context.train_mean
-        distance = _squares(from_mean if rows.whole else np.where(rows.measured, from_mean, 0.0)) / variance
-        totals = [(errors / variance).sum(), distance.sum(), errors.sum(), _squares(rows.truth).sum()]
-        return pack(*totals, rows.measured.sum(axis=0), rows.truth.sum(axis=0))
+        return pack((errors / variance).sum(), (distance / variance).sum(), errors.sum(), squares.sum(), count, total)
 
     def value(self, states: State) -> NDArray[np.float64]:
         """(...) R2; NaN where the truth never leaves the train mean."""

@@ -26,11 +26,6 @@ class VectorRows:
     measured: BoolArray
     answered: BoolArray
 
-    @property
-    def whole(self) -> bool:
-        """True where the targets have no mask: everything is measured."""
-        return _everywhere(self.measured)
-
 
 def vector_rows(targets: Targets, predictions: Predictions, context: MetricContext) -> VectorRows:
     """The rows of one episode; a failed row answers its reference.
