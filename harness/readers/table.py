@@ -23,6 +23,7 @@ from harness.shared_content import Shared, shared_by_features, shared_by_name
 SUFFIXES = (".csv", ".parquet")
 # The types of a CSV column are inferred from its first block: take the whole file where it fits.
 LARGEST_BLOCK = 1 << 30
+FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
 class TableReader:
@@ -63,10 +64,13 @@ class TableReader:
         A group is an episode and a session of its own: what comes from one source stays on one side of every split.
 
         Raises:
-            BadInput: The file is not a table, or the options name no group or target, or a column that does not serve.
+            BadInput: The file is not a table, or the options name no group or target, or a column that does not serve, or a cell
+                of one that is used is beyond float32.
         """
         table = _load(self.root)
-        group = _text(table[self._options(table).group])
+        options = self._options(table)
+        group = _text(table[options.group])
+        self._refuse_beyond_float32(table, options, group)
         names = sorted(name for name in pc.unique(group).to_pylist() if name is not None)
         refs = [EpisodeRef(name, (str(self.root),), index, session=name) for index, name in enumerate(names)]
         if not group.null_count:
@@ -112,6 +116,19 @@ class TableReader:
             return shared_by_name(groups, content, options.content), f"column {options.content!r}"
         found = shared_by_features(groups, _numbers(table.filter(there), options.features))
         return (found, "features") if found is not None else ([], "nothing")
+
+    def _refuse_beyond_float32(self, table: pa.Table, options: TableOptions, group: pa.ChunkedArray) -> None:
+        """Targets, features and answers are float32: a finite cell beyond it would be an infinite one further on."""
+        grouped = pc.is_valid(group).to_numpy()
+        for column in (str(options.target), *options.features):
+            values = _numbers(table, [column])[:, 0]
+            beyond = np.flatnonzero(grouped & np.isfinite(values) & (np.abs(values) > FLOAT32_MAX))
+            if len(beyond):
+                row = beyond[0]
+                raise BadInput(
+                    f"{self.root}: column {column!r}, row {row + 1} (1 = the first below the header): {values[row]:g} is beyond "
+                    f"float32 ({len(beyond)} such cell(s)); correct it or give the column in another unit"
+                )
 
     def _options(self, table: pa.Table) -> TableOptions:
         """The card's options, checked against the columns; no features means every numeric column that is left."""

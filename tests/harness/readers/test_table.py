@@ -1,5 +1,6 @@
 """A plain table: each value of the group column is an episode; what the options do not say or say wrongly is one clear line."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -129,6 +130,22 @@ def test_a_content_column_is_no_feature_and_names_who_shares(tmp_path, suffix):
     assert found.remarks()[0] == "a and b share 1 rows (equal values of column 'clip')"
 
 
+@pytest.mark.parametrize("column", ["score", "sharpness"])
+@pytest.mark.parametrize("value", [1e39, -1e200])
+def test_a_cell_beyond_float32_is_refused_by_row_and_column(path, column, value):
+    cells = [*COLUMNS[column][:4], value]
+    write(path, COLUMNS | {column: cells})
+    with pytest.raises(BadInput, match=rf"column '{column}', row 5 \(1 = .*{re.escape(f'{value:g}')} is beyond float32 \(1 such"):
+        reader(path).list_episodes()
+    # What is not used, or belongs to no group, hinders nobody; the largest float32 is one.
+    write(path, COLUMNS | {"unused": [value] * 5})
+    assert len(reader(path, features=["frames"]).list_episodes()[0]) == 3
+    write(path, COLUMNS | {column: cells, "source": ["a", "b", "a", "b", None]})
+    assert len(reader(path).list_episodes()[0]) == 2
+    write(path, COLUMNS | {column: [*cells[:4], float(np.finfo(np.float32).max)]})
+    assert len(reader(path).list_episodes()[0]) == 3
+
+
 def test_features_that_are_few_cannot_tell_who_shares(path):
     assert reader(path).shared_content() == ([], "nothing") and reader(path).remarks() == []
 
@@ -184,7 +201,7 @@ def test_tables_are_recognised_by_their_suffix(path, tmp_path):
     assert TableReader(path, Card()).infer().format == "table"
 
 
-numbers = st.one_of(st.none(), st.floats(width=64, allow_infinity=False))
+numbers = st.one_of(st.none(), st.floats(-3e38, 3e38), st.just(float("nan")))
 
 
 @settings(max_examples=30, deadline=None)
