@@ -104,7 +104,7 @@ def _noised(track: Track, t0: float, seed: int) -> Track:
     side: Literal["left", "right"] = "left" if track.modality == Modality.COMMAND else "right"
     cut = int(np.searchsorted(track.times, t0, side=side))
     if isinstance(track.data, VideoFile):
-        return replace(track, data=_noised_video(track.data, track, cut, seed))
+        return replace(track, data=_noised_video(track.data, track, cut, seed), valid=_mask(track, cut, rng))
     if not isinstance(track.data, np.ndarray):
         head = np.asarray(track.data.read(0, min(HEAD, track.data.shape[0])), np.float64)
         scale = (float(np.nanmean(head)), 3 * float(np.nanstd(head)) + 1e-3) if np.isfinite(head).any() else (0.0, 1.0)

@@ -130,8 +130,11 @@ def test_every_track_is_noise_after_t0_and_untouched_before(root: Path, tmp_path
         mine = other.tracks[name]
         if track.times is None:
             assert (track.modality == Modality.MAP) == (mine is not track), name
-        elif track.modality != Modality.VIDEO:
-            until = int(np.searchsorted(track.times, t0, side="left" if track.modality == Modality.COMMAND else "right"))
+            continue
+        until = int(np.searchsorted(track.times, t0, side="left" if track.modality == Modality.COMMAND else "right"))
+        np.testing.assert_array_equal(mine.mask()[:until], track.mask()[:until], err_msg=name)
+        assert (mine.mask()[until:] != track.mask()[until:]).any(), name
+        if track.modality != Modality.VIDEO:
             np.testing.assert_array_equal(mine.array(0, until), track.array(0, until), err_msg=name)
             late, noise = track.array(until, len(track.times)), mine.array(until, len(track.times))
             assert (late != noise).mean() > (0.7 if late.dtype.kind == "f" else 0.1), name
