@@ -36,7 +36,7 @@ def read_rows(path: Path) -> Iterator[Row]:
     """Rows of a file by its ending: `.jsonl`, `.csv` or `.parquet`.
 
     Raises:
-        BadInput: There is no such file, or it is of another kind.
+        BadInput: There is no such file, it is of another kind, or where its rows begin and end cannot be told.
     """
     readers: dict[str, Callable[[Path], Iterator[Row]]] = {".jsonl": _jsonl, ".csv": _csv, ".parquet": _parquet}
     if path.suffix not in readers:
@@ -122,29 +122,53 @@ def _lines(file: BinaryIO, path: Path) -> Iterator[bytes]:
 def _csv(path: Path) -> Iterator[Row]:
     before = csv.field_size_limit(LONGEST_LINE)
     try:
-        with path.open(newline="", encoding="utf-8-sig", errors="backslashreplace") as file:
+        with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
             reader = csv.DictReader(file, strict=True)
             try:
                 names = list(reader.fieldnames or [])
             except csv.Error:
                 names = []
-            if len(set(names)) < len(names) or not names:
-                raise BadInput(f"{path}:1: a CSV file begins with the names of its columns, each once")
+            if len(set(names)) < len(names) or not names or not all(map(_is_text, names)):
+                raise BadInput(f"{path}:1: a CSV file begins with the names of its columns, each once, in UTF-8")
             while True:
+                first = reader.line_num + 1
                 try:
                     body: dict[Any, Any] | None = next(reader, None)
-                except csv.Error as error:  # where the next row begins is not known after this
-                    yield Row(f"{path}:{reader.line_num}", None, f"not CSV ({first_line(error)})")
-                    return
+                except csv.Error as error:
+                    raise _lost(path, reader.line_num, first_line(error)) from error
                 if body is None:
                     return
-                where = f"{path}:{reader.line_num}"
-                if None in body or any(value is None for value in body.values()):
-                    yield Row(where, None, f"the row has not the {len(names)} columns of the header: was it cut off?")
-                else:
-                    yield Row(where, body)
+                yield _csv_row(path, first, reader.line_num, body, len(names))
     finally:
         csv.field_size_limit(before)
+
+
+def _csv_row(path: Path, first: int, last: int, body: dict[Any, Any], width: int) -> Row:
+    where = f"{path}:{last}"
+    if None in body or any(value is None for value in body.values()):
+        fault = f"the row has not the {width} columns of the header"
+        if last > first:  # a stray quote may have taken any number of rows into one
+            raise _lost(path, last, f"{fault}, and began on line {first}")
+        return Row(where, None, f"{fault}: was it cut off?")
+    if not all(map(_is_text, body.values())):
+        return Row(where, None, "not UTF-8")
+    return Row(where, body)
+
+
+def _lost(path: Path, line: int, fault: str) -> BadInput:
+    """Where the next row begins is not known after a broken quote: what follows cannot be left out row by row and counted."""
+    return BadInput(
+        f"{path}:{line}: not CSV ({fault}), and where the next row begins is not known; correct the quotes, or write it anew"
+    )
+
+
+def _is_text(value: str) -> bool:
+    """False where the bytes were no UTF-8 and `surrogateescape` stands for them."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _parquet(path: Path) -> Iterator[Row]:

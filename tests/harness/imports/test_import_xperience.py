@@ -241,6 +241,46 @@ def test_a_csv_that_is_cut_off(tmp_path: Path) -> None:
     assert "rows.csv:1" in imported(file, tmp_path / "made").err
 
 
+CSV_HEAD = "id,episode_id,true_label,raw_prediction,predicted_label\n"
+
+
+def csv_lines(count: int) -> list[str]:
+    return [f's0__ep0:qa:{i},s0__ep0,pour,"pour, ""now""\n{i}",pour\n' for i in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [('now""', 'now" x'), ("ep0,pour", 'ep0,"pour'), ('\n3"', "\n3")],
+    ids=["within", "opening", "closing"],
+)
+def test_a_broken_quote_in_a_csv_takes_no_row_along(old: str, new: str, tmp_path: Path) -> None:
+    """What follows it cannot be told row by row, so nothing is left out as if it were one row."""
+    lines = csv_lines(8)
+    file = tmp_path / "rows.csv"
+    file.write_text(CSV_HEAD + "".join(lines))
+    assert imported(file, tmp_path / "whole").code == 0
+    lines[3] = lines[3].replace(old, new, 1)
+    file.write_text(CSV_HEAD + "".join(lines))
+    for words in ((), ("--allow-partial",)):
+        done = imported(file, tmp_path / "made", *words)
+        assert (done.code, done.out) == (2, "") and done.err.count("\n") == 1, done
+        assert "rows.csv:" in done.err and "quotes" in done.err and "--allow-partial" not in done.err
+        assert not (tmp_path / "made").exists()
+
+
+def test_a_csv_row_that_is_no_utf8_is_damaged(tmp_path: Path) -> None:
+    lines = [line.encode() for line in csv_lines(4)]
+    lines[2] = lines[2].replace(b"pour", b"r\xfchren")
+    file = tmp_path / "rows.csv"
+    file.write_bytes(CSV_HEAD.encode() + b"".join(lines))
+    done = imported(file, tmp_path / "made")
+    assert done.code == 2 and "rows.csv:7" in done.err and "not UTF-8" in done.err and done.err.count("\n") == 1
+    done = imported(file, tmp_path / "made", "--allow-partial")
+    assert done.code == 0 and "3 rows" in done.out and "1 damaged" in done.out
+    file.write_bytes(CSV_HEAD.replace("true", "tr\u00fce").encode("latin-1") + b"".join(lines))
+    assert "rows.csv:1" in imported(file, tmp_path / "again").err
+
+
 def test_markup_and_control_characters_stay_text(tmp_path: Path) -> None:
     lines = rows()
     label = "<img src=x onerror=alert(1)>\x1b[31m\x00 | a"
