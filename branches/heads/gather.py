@@ -58,7 +58,7 @@ class TaskRows:
         assert self.values is not None
         in_file = np.zeros(len(self.values), bool)
         in_file[self.position[keep]] = True
-        return column_moments(self.values, in_file)
+        return column_moments(self.values, in_file)[:2]
 
 
 @dataclass(eq=False)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from branches.heads.config import InputOptions
 from branches.heads.inputs import Layout
 from branches.heads.rotation import Rotation, fit_rotation
-from branches.heads.scaler import ScaledRows, Scaler, balance, fit_scaler
+from branches.heads.scaler import ScaledRows, Scaler, fit_scaler
 from harness.episode import BoolArray
 from harness.row_file import RowFile
 
@@ -65,7 +65,7 @@ def prepare(
         scratch: Where the coordinates are written, beside the rows.
         layer_norm: As in `Scaler`.
     """
-    scaler = fit_scaler(file, keep, options.clip, balance(layout.groups), layer_norm=layer_norm)
+    scaler = fit_scaler(file, keep, options.clip, layout.groups, layer_norm=layer_norm)
     rows = ScaledRows(file, scaler)
     rotation = fit_rotation(rows, keep, options.max_rank, options.max_gram)
     coordinates = RowFile(scratch / f"{file.path.stem}.coordinates")

@@ -81,17 +81,17 @@ class ScaledRows:
             yield part, self.scaler(chunk)
 
 
-def fit_scaler(
-    rows: RowFile, keep: BoolArray, clip: float, weight: NDArray[np.float32] | None = None, *, layer_norm: bool = False
-) -> Scaler:
-    """Mean and standard deviation of the measured entries of the rows in `keep`, one pass."""
-    mean, std = column_moments(rows, keep)
-    weight = np.ones(rows.width, np.float32) if weight is None else weight
-    return Scaler(mean.astype(np.float32), std.astype(np.float32), weight, clip, layer_norm)
+def fit_scaler(rows: RowFile, keep: BoolArray, clip: float, groups: Sequence[slice] = (), *, layer_norm: bool = False) -> Scaler:
+    """Mean and standard deviation of the measured entries of the rows in `keep`, one pass; groups of columns as `balance` has."""
+    mean, std, varies = column_moments(rows, keep)
+    return Scaler(mean.astype(np.float32), std.astype(np.float32), balance(groups, varies), clip, layer_norm)
 
 
-def column_moments(rows: RowFile, keep: BoolArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(d,) mean and (d,) standard deviation over measured entries; mean 0 where nothing is measured, std 1 below 1e-6."""
+def column_moments(rows: RowFile, keep: BoolArray) -> tuple[NDArray[np.float64], NDArray[np.float64], BoolArray]:
+    """(d,) mean and (d,) standard deviation over measured entries; mean 0 where nothing is measured, std 1 below 1e-6.
+
+    The third is (d,) True where a column varies: its standard deviation is not below 1e-6.
+    """
     shift: NDArray[np.float64] | None = None
     count, total, squares = (np.zeros(max(rows.width, 0)) for _ in range(3))
     for part, chunk in rows.chunks():
@@ -112,16 +112,22 @@ def column_moments(rows: RowFile, keep: BoolArray) -> tuple[NDArray[np.float64],
     delta = total / np.maximum(count, 1)
     std = np.sqrt(np.maximum(squares / np.maximum(count, 1) - delta**2, 0))
     mean = delta if shift is None else np.where(count > 0, shift + delta, 0.0)
-    return mean, np.where(std < SMALLEST_STD, 1.0, std)
+    varies = std >= SMALLEST_STD
+    return mean, np.where(varies, std, 1.0), varies
 
 
-def balance(groups: Sequence[slice]) -> NDArray[np.float32]:
-    """(d,) weights that give every group of columns the total variance of the widest one.
+def balance(groups: Sequence[slice], varies: BoolArray) -> NDArray[np.float32]:
+    """(d,) weights that give every group of columns the total variance of the one that has most.
 
     A penalty treats all standardised columns alike: a hundred columns of recent past would drown in eight thousand features.
+    A column that does not vary on the training rows has no variance, so it changes the weight of no other.
+
+    Args:
+        groups: Columns that count as one source of evidence each; those of none weigh 1.
+        varies: (d,) as `column_moments` gives it.
     """
-    widths = [group.stop - group.start for group in groups]
-    weight = np.ones(sum(widths), np.float32)
-    for group, width in zip(groups, widths, strict=True):
-        weight[group] = np.sqrt(max(widths) / width)
+    weight = np.ones(len(varies), np.float32)
+    totals = [int(varies[group].sum()) for group in groups]
+    for group, total in zip(groups, totals, strict=True):
+        weight[group] = np.sqrt(max(totals) / total) if total else 1.0
     return weight

@@ -12,7 +12,7 @@ from sklearn.linear_model import Ridge as Reference
 from branches.heads import rotation as rotation_module
 from branches.heads.ridge import factorise, ridge_problem
 from branches.heads.rotation import fit_rotation
-from branches.heads.scaler import ScaledRows, balance, column_moments, fit_scaler
+from branches.heads.scaler import ScaledRows, column_moments, fit_scaler
 from harness import row_file as rows_module
 from harness.row_file import RowFile
 
@@ -59,18 +59,20 @@ def test_moments_are_over_measured_entries_of_kept_rows(tmp_path_factory, values
     file = RowFile(tmp_path_factory.mktemp("rows") / "x")
     raw = np.where(missing, np.nan, values).astype(np.float32)
     file.append(raw)
-    mean, std = column_moments(file, kept)
+    mean, std, varies = column_moments(file, kept)
     for column in range(3):
         measured = raw[kept, column].astype(np.float64)
         measured = measured[np.isfinite(measured)]
         assert mean[column] == pytest.approx(measured.mean() if len(measured) else 0, abs=1e-3, rel=1e-5)
         expected = measured.std() if len(measured) else 0
         assert std[column] == pytest.approx(expected if expected >= 1e-6 else 1, abs=1e-3, rel=1e-4)
+        assert varies[column] or expected < 1e-3
+        assert not varies[column] or len(measured) > 1
 
 
 def test_a_large_mean_costs_no_digits(row_file):
     values = 1e6 + np.random.default_rng(0).normal(size=(400, 2)) * [1.0, 100.0]
-    mean, std = column_moments(row_file(values), np.ones(400, bool))
+    mean, std, _ = column_moments(row_file(values), np.ones(400, bool))
     stored = values.astype(np.float32).astype(np.float64)
     np.testing.assert_allclose(mean, stored.mean(axis=0), rtol=1e-12)
     np.testing.assert_allclose(std, stored.std(axis=0), rtol=1e-6)
@@ -79,13 +81,27 @@ def test_a_large_mean_costs_no_digits(row_file):
 def test_scaled_rows_are_cut_weighted_and_filled_with_the_mean(row_file):
     values = np.random.default_rng(0).normal(size=(100, 5)) * 3 + 2
     values[:, 4] = 7.0  # a constant
-    rows = scaled(row_file(values), clip=2.5, weight=balance([slice(0, 4), slice(4, 5)]))
-    np.testing.assert_allclose(rows.scaler.weight, [1, 1, 1, 1, 2])
-    raw = np.array([[1e9, -1e9, np.nan, 2, 7]], np.float32)
+    values = np.column_stack([values, values[:, 0] ** 2])
+    rows = scaled(row_file(values), clip=2.5, groups=[slice(0, 5), slice(5, 6)])
+    np.testing.assert_allclose(rows.scaler.weight, [1, 1, 1, 1, 1, 2])  # four columns of the first group vary
+    raw = np.array([[1e9, -1e9, np.nan, 2, 7, 0]], np.float32)
     found = rows.scaler(raw)[0]
     np.testing.assert_allclose(found[:3], [2.5, -2.5, 0])
     assert found[4] == 0
     np.testing.assert_array_equal(rows.take(slice(1, 3)).read(slice(None)), rows.read(slice(None))[:, 1:3])
+
+
+def test_columns_that_never_vary_change_the_weight_of_no_other(row_file):
+    rng = np.random.default_rng(0)
+    shown, recent = rng.normal(size=(40, 6)), rng.normal(size=(40, 2))
+    dark, same = np.full((40, 30), np.nan), np.full((40, 20), 0.3)  # nothing of one sensor is measured, another says one word
+    alone = scaled(row_file(np.column_stack([shown, recent])), groups=[slice(0, 6), slice(6, 8)])
+    among = scaled(row_file(np.column_stack([shown, dark, same, recent]), "y.rows"), groups=[slice(0, 56), slice(56, 58)])
+    kept = [*range(6), 56, 57]
+    np.testing.assert_array_equal(among.scaler.weight[kept], alone.scaler.weight)
+    np.testing.assert_allclose(alone.scaler.weight[-2:], np.sqrt(3))
+    np.testing.assert_array_equal(among.read(slice(None))[:, kept], alone.read(slice(None)))
+    assert not among.read(slice(None))[:, 6:56].any()
 
 
 def test_layer_norm_brings_every_row_to_mean_0_and_variance_1(row_file):
