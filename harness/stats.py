@@ -203,12 +203,15 @@ def sign_flip(differences: NDArray[np.float64], seed: int = 0) -> tuple[NDArray[
     differences = differences / np.where(largest_of > 0, largest_of, 1.0)  # no square leaves the range of a float
     squares = (differences**2).sum(axis=0)
     scaled = differences / np.sqrt(np.where(squares > 0, squares, 1.0))
-    observed = scaled.sum(axis=0) ** 2 - _TIE
+    # Contrast by contrast: rows of numbers that lie together are squared, compared and counted several times as fast.
+    rows = np.ascontiguousarray(scaled.T)
+    observed = rows.sum(axis=1) ** 2 - _TIE
     alone, largest = np.zeros(m), []
     for signs in _sign_vectors(n, seed):
-        flipped = (signs @ scaled) ** 2
-        alone += (flipped >= observed).sum(axis=0)
-        largest.append(flipped.max(axis=1))
+        flipped = rows @ signs
+        np.square(flipped, out=flipped)
+        alone += np.count_nonzero(flipped >= observed[:, None], axis=1)
+        largest.append(flipped.max(axis=0))
     of_family = np.sort(np.concatenate(largest))
     tried = len(of_family)
     family = tried - np.searchsorted(of_family, observed)
@@ -219,21 +222,21 @@ def sign_flip(differences: NDArray[np.float64], seed: int = 0) -> tuple[NDArray[
 
 
 def _sign_vectors(n: int, seed: int) -> Iterator[NDArray[np.float64]]:
-    """Blocks of (b, n) signs: all whose first sign is + (the others mirror them), or `FLIPS` seeded ones."""
+    """Blocks of (n, b) signs: all whose first sign is + (the others mirror them), or `FLIPS` seeded ones."""
     if n <= EXACT_CLUSTERS:
         for start in range(0, 2 ** (n - 1), _BLOCK):
             codes = np.arange(start, min(start + _BLOCK, 2 ** (n - 1)))
-            yield _signs(codes[:, None] >> np.arange(n) & 1)
+            yield _signs(codes >> np.arange(n)[:, None] & 1)
         return
     drawn = _drawn(n, seed)
     for start in range(0, FLIPS, _BLOCK):
-        yield drawn[start : start + _BLOCK]
+        yield drawn[:, start : start + _BLOCK]
 
 
 @lru_cache(maxsize=1)
 def _drawn(n: int, seed: int) -> NDArray[np.float64]:
-    """(`FLIPS`, n) seeded signs: the tasks of a table ask for the same ones, one after the other."""
-    return _signs(np.random.default_rng(seed).integers(0, 2, (FLIPS, n), dtype=np.int8))
+    """(n, `FLIPS`) seeded signs: the tasks of a table ask for the same ones, one after the other."""
+    return _signs(np.random.default_rng(seed).integers(0, 2, (n, FLIPS), dtype=np.int8))
 
 
 def _signs(bits: NDArray) -> NDArray[np.float64]:
