@@ -23,17 +23,22 @@ def ledger_file(test: str) -> Path:
 
 
 def record(test: str, bundles: Sequence[Bundle]) -> None:
-    """Write down that these bundles were scored; one whose very predictions were scored before is not counted again."""
+    """Write down that these bundles were scored: one look per branch and seed, whatever its folds.
+
+    One whose very predictions were scored before is not counted again.
+    """
     path = ledger_file(test)
     known = {entry["bundle"] for entry in entries(test)}
-    lines = []
+    looks: dict[tuple[str, int], list[Bundle]] = {}
     for bundle in bundles:
-        content = _content(bundle)
-        if bundle.privileged or content in known:
-            continue
-        known.add(content)
-        body = {"bundle": content, "branch": bundle.branch, "fold": bundle.fold, "seed": bundle.seed, "scored_at": now()}
-        lines.append(json.dumps(body, sort_keys=True) + "\n")
+        if not bundle.privileged:
+            looks.setdefault((bundle.branch, bundle.seed), []).append(bundle)
+    lines = []
+    for (branch, seed), folds in looks.items():
+        content = _content(folds)
+        if content not in known:
+            body = {"bundle": content, "branch": branch, "seed": seed, "folds": len(folds), "scored_at": now()}
+            lines.append(json.dumps(body, sort_keys=True) + "\n")
     if lines:
         path.parent.mkdir(parents=True, exist_ok=True)
         # One write to a file opened for appending: two runs that end together do not tear each other's lines.
@@ -70,12 +75,14 @@ def accesses(test: str) -> str:
     return f"this held-out set has been scored {sum(counts.values())} time(s) on this machine: {by or 'never'}"
 
 
-def _content(bundle: Bundle) -> str:
+def _content(folds: Sequence[Bundle]) -> str:
     """Of the predictions alone: scoring a copy in another folder is the same look."""
-    digest = blake2b(f"{bundle.branch}/{bundle.fold}/{bundle.seed}".encode(), digest_size=16)
-    for part in bundle.parts():
-        digest.update(part.name.encode())
-        with part.open("rb") as file:
-            while chunk := file.read(1 << 20):
-                digest.update(chunk)
+    digest = blake2b(digest_size=16)
+    for bundle in sorted(folds, key=lambda bundle: bundle.fold):
+        digest.update(f"{bundle.branch}/{bundle.fold}/{bundle.seed}".encode())
+        for part in bundle.parts():
+            digest.update(part.name.encode())
+            with part.open("rb") as file:
+                while chunk := file.read(1 << 20):
+                    digest.update(chunk)
     return digest.hexdigest()

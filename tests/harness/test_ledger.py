@@ -34,6 +34,13 @@ def test_the_same_predictions_count_once_and_others_every_time(tmp_path: Path) -
     assert accesses("another split").endswith("never")
 
 
+def test_all_folds_of_a_branch_are_one_look(tmp_path: Path) -> None:
+    folds = [replace(bundle(tmp_path / str(i), "linear", bytes([i])), fold=i) for i in range(5)]
+    record("abc", folds)
+    record("abc", folds[::-1])
+    assert accesses("abc").endswith("scored 1 time(s) on this machine: linear 1")
+
+
 def test_privileged_rows_decide_nothing_and_do_not_count(tmp_path: Path) -> None:
     record("abc", [replace(bundle(tmp_path / "a", "oracle", b"1"), privileged=True)])
     assert entries("abc") == [] and not ledger_file("abc").exists()
