@@ -31,6 +31,7 @@ from harness.pipeline.workbench import Workbench
 from harness.progress import progress
 from harness.readers.table import TableReader
 from harness.reference import PRIVILEGED
+from harness.report.section import plain
 from harness.request import Prepared, Request, data_hash, frozen, prepare
 from harness.score import read_manifest, score_run
 from harness.shared_content import Shared
@@ -89,6 +90,8 @@ def run_together(requests: Sequence[Request], console: Console, choose: Callable
     if requests[0].dataset.inferred:
         print_card(requests[0].dataset, console)
     manifests = [_begin(one) for one in prepared]
+    for line in dict.fromkeys(line for manifest in manifests for line in manifest.unused):
+        console.print(Text(plain(f"not used: {line}"), style="yellow"), soft_wrap=True)
     outcomes: list[Outcome] = []
     try:
         _work(manifests, console, choose)
@@ -176,8 +179,10 @@ class _Manifest:
         reader = self.plan.dataset.reader()
         self.shared: list[Shared] = []
         self.content_by: str | None = None
+        self.unused: list[str] = []
         if isinstance(reader, TableReader):
             self.shared, self.content_by = reader.shared_content()
+            self.unused = reader.unused()
         self.started = prepared.previous.get("started", now())
         self._worked = prepared.previous.get("timings", {}).get("wall_s", 0.0)
         self._began = time.monotonic()
@@ -208,6 +213,7 @@ class _Manifest:
                 "failed": self.failed,
                 "shared_content": [one.as_json() for one in self.shared],
                 "content_by": self.content_by,
+                "unused": self.unused,
                 "lacking": {e: r.lacking for e, r in records.items() if r.lacking},
                 "decoded_frames": {e: r.decoded_frames for e, r in records.items() if r.decoded_frames},
                 "block_widths": plan.block_widths,

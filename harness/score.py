@@ -76,7 +76,11 @@ def score_run(
     with threadpool_limits(1):  # the last bit of a sum depends on the threads, and a score must not depend on the machine
         evaluation = evaluate(held, found)
         leaderboard = build(evaluation, evidence, lost, {**(manifest["config"].get("margins") or {}), **(margins or {})})
-    leaderboard["split"] |= {"shared_content": [one.as_json() for one in shared], "content_by": manifest.get("content_by")}
+    leaderboard["split"] |= {
+        "shared_content": [one.as_json() for one in shared],
+        "content_by": manifest.get("content_by"),
+        "unused": manifest.get("unused", []),
+    }
     leaderboard["kept_from_view"] = {name: manifest.get(name, []) for name in ("hidden", "only")}
     record(held.split.test_hash, found)
     out.mkdir(parents=True, exist_ok=True)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from harness.card import Card, TableOptions, first_line, suggest
 from harness.episode import Episode, EpisodeRef, FloatArray, Modality, Track
 from harness.errors import BadInput
+from harness.readers.table_gaps import column_lines, row_lines
 from harness.shared_content import Shared, shared_by_features, shared_by_name
 
 SUFFIXES = (".csv", ".parquet")
@@ -59,7 +60,9 @@ class TableReader:
         return Card(name=self.root.stem, format=self.format, root=str(self.root), title=f"table {self.root.name}")
 
     def list_episodes(self) -> tuple[list[EpisodeRef], list[tuple[str, str, str]]]:
-        """One reference per value of the group column, sorted as text; rows without a group are one entry of the errors.
+        """One reference per value of the group column, sorted as text.
+
+        Rows without a group are one entry of the errors, a group without a single target is one too.
 
         A group is an episode and a session of its own: what comes from one source stays on one side of every split.
 
@@ -72,15 +75,33 @@ class TableReader:
         group = _text(table[options.group])
         self._refuse_beyond_float32(table, options, group)
         names = sorted(name for name in pc.unique(group).to_pylist() if name is not None)
-        refs = [EpisodeRef(name, (str(self.root),), index, session=name) for index, name in enumerate(names)]
-        if not group.null_count:
-            return refs, []
-        reason = f"{group.null_count} rows have no value in the group column; fill it or drop the rows"
-        return refs, [("(no group)", str(self.root), reason)]
+        posed = set(pc.unique(group.filter(pa.array(_finite(table, options.target)))).to_pylist())
+        refs = [EpisodeRef(name, (str(self.root),), index, session=name) for index, name in enumerate(names) if name in posed]
+        why = f"none of its rows has a target in column {options.target!r}; fill it or drop the rows"
+        errors = [(name, str(self.root), why) for name in names if name not in posed]
+        if group.null_count:
+            reason = f"{group.null_count} rows have no value in the group column; fill it or drop the rows"
+            errors.append(("(no group)", str(self.root), reason))
+        return refs, errors
 
     def remarks(self) -> list[str]:
-        """Groups whose names say that they are different and whose rows say that they are not."""
-        return [f"{' and '.join(one.groups)} share {one.rows} rows ({one.how})" for one in self.shared_content()[0]]
+        """What does not take part, and groups whose names say that they are different and whose rows say that they are not."""
+        shared = [f"{' and '.join(one.groups)} share {one.rows} rows ({one.how})" for one in self.shared_content()[0]]
+        return [*self.unused(), *shared]
+
+    def unused(self) -> list[str]:
+        """Columns that are no features although nobody chose any, and rows without a target: a line each, see `table_gaps`.
+
+        Raises:
+            BadInput: As `list_episodes`.
+        """
+        table = _load(self.root)
+        options = self._options(table)
+        used = {options.group, options.target, options.content, *options.features}
+        dropped = [] if self.card.table.features else [name for name in table.column_names if name not in used]
+        group = np.array(_text(table[options.group]).to_pylist(), dtype=object)
+        rows = row_lines(str(options.target), group, _finite(table, options.target))
+        return [*column_lines(table, dropped), *rows]
 
     def read(self, ref: EpisodeRef) -> Episode:
         """The rows of one group: `row` (n, 1) their numbers in the file, `features` (n, D) and `target` (n, 1), float64.
@@ -187,6 +208,11 @@ def _track(name: str, table: pa.Table, columns: list[str], times: FloatArray) ->
     values = _numbers(table, columns)
     finite = np.isfinite(values)
     return Track(name, Modality.TABLE, values, times, None if finite.all() else finite, names=tuple(columns))
+
+
+def _finite(table: pa.Table, column: str | None) -> NDArray[np.bool_]:
+    """(n,) True where a cell holds a finite number."""
+    return np.asarray(np.isfinite(_numbers(table, [str(column)])[:, 0]))
 
 
 def _numbers(table: pa.Table, columns: list[str]) -> NDArray[np.float64]:

@@ -180,6 +180,29 @@ def test_features_that_cannot_tell_say_so(tmp_path: Path) -> None:
     assert "too few or too coarse to tell" in (tmp_path / "run" / "leaderboard.md").read_text()
 
 
+def test_what_is_not_used_stands_above_every_number(tmp_path: Path) -> None:
+    data = columns()
+    for source, count in (("attic", 3), ("hall", 24)):
+        data[source][1][:count] = np.nan
+    file = write(tmp_path / "scores.csv", data)
+    head, first, *rest = file.read_text().splitlines()
+    cells = first.split(",")
+    cells[head.split(",").index("blur")] = "n. a."
+    file.write_text("\n".join([head, ",".join(cells), *rest]))
+    ready = prepared(file, tmp_path / "run", *WORDS, branches=CHEAP)
+    board = run_here(ready)
+    rows = "27 of 168 rows have no target"
+    column = "1 column(s) are no features: 'blur' (1 of 168 cells are no number, first in row 1)"
+    [said_column, said_rows] = board["split"]["unused"]
+    assert said_column.startswith(column) and said_rows.startswith(rows) and said_rows.endswith("attic 3 of 24, hall 24 of 24")
+    markdown = (tmp_path / "run" / "leaderboard.md").read_text()
+    assert f"not used: {rows}" in markdown and "not used: 1 column(s) are no features: 'blur'" in markdown
+    # The source without any target has no fold: the head and the table count the same.
+    found = row(board, "linear", "quality_score")
+    assert board["split"]["folds"] == board["split"]["clusters"] == found["n_clusters"] == len(found["detail"]["per_fold"]) == 6
+    assert [lost.episode for lost in ready.quarantined] == ["hall"] and board["split"]["quarantined"] == 1
+
+
 def test_two_sources_are_held_out_and_many_are_drawn(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     for count, kind in ((2, "held_out_episode"), (3, "leave_one_session_out"), (101, "held_out_session")):

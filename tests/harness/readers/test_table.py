@@ -127,7 +127,7 @@ def test_a_content_column_is_no_feature_and_names_who_shares(tmp_path, suffix):
     shared, by = found.shared_content()
     assert by == "column 'clip'" and [(one.groups, one.rows) for one in shared] == [(("a", "b"), 1), (("b", "c"), 1)]
     assert found.read(found.list_episodes()[0][0]).tracks["features"].names == ("sharpness", "frames")
-    assert found.remarks()[0] == "a and b share 1 rows (equal values of column 'clip')"
+    assert "a and b share 1 rows (equal values of column 'clip')" in found.remarks()
 
 
 @pytest.mark.parametrize("column", ["score", "sharpness"])
@@ -146,8 +146,61 @@ def test_a_cell_beyond_float32_is_refused_by_row_and_column(path, column, value)
     assert len(reader(path).list_episodes()[0]) == 3
 
 
+def test_a_table_that_is_used_whole_says_nothing(tmp_path):
+    columns = {"source": ["a", "a", "b"], "x": [1.0, None, 3.0], "score": [1, 2, 3]}
+    assert reader(write(tmp_path / "t.csv", columns)).remarks() == []
+
+
+def test_columns_that_are_no_features_are_named_with_what_stands_in_them(tmp_path):
+    """One text cell makes a CSV column text, and the feature is gone: not without a word."""
+    columns = {
+        "source": ["a", "a", "b"],
+        "sharpness": ["1.5", "2.5", "about 3"],
+        "empty": [None, None, None],
+        "day": pa.array([1, 2, 3], pa.date32()),
+        "x": [1.0, 2.0, 3.0],
+        "score": [1.0, 2.0, 3.0],
+    }
+    found = reader(write(tmp_path / "t.csv", columns))
+    assert found.read(found.list_episodes()[0][0]).tracks["features"].names == ("x",)
+    assert found.remarks() == [
+        "3 column(s) are no features: 'sharpness' (1 of 3 cells are no number, first in row 3), 'empty' (empty), 'day' "
+        "(date32[day]); correct the cells, or name table.features=[A,B]"
+    ]
+    assert reader(tmp_path / "t.csv", features=["x"]).remarks() == []  # that was a choice
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.dictionary(pa.int32(), pa.string()), pa.decimal128(5, 2)])
+def test_numbers_of_another_type_are_named_too(tmp_path, kind):
+    table = pa.table({"source": ["a", "b"], "noise": pa.array(["1", "2"]).cast(kind), "x": [1, 2], "score": [1, 2]})
+    pq.write_table(table, tmp_path / "t.parquet")
+    [line] = reader(tmp_path / "t.parquet").remarks()
+    assert line.startswith(f"1 column(s) are no features: 'noise' ({'decimal128' if kind == pa.decimal128(5, 2) else ''}")
+
+
+@pytest.mark.parametrize("none", [None, float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_rows_without_a_target_are_counted_by_group(tmp_path, suffix, none):
+    columns = {"source": ["a", "a", "b", "b", "b", None], "x": [1, 2, 3, 4, 5, 6], "score": [1.5, none, none, 2.5, none, none]}
+    found = reader(write(tmp_path / f"t{suffix}", columns))
+    assert [ref.id for ref in found.list_episodes()[0]] == ["a", "b"]
+    assert found.remarks() == [
+        "3 of 5 rows have no target (column 'score' is empty, NaN or infinite) and are neither trained on nor scored: a 1 of 2, "
+        "b 2 of 3"
+    ]
+
+
+def test_a_group_without_any_target_cannot_be_listed(tmp_path):
+    columns = {"source": ["a", "b", "b", "c"], "x": [1, 2, 3, 4], "score": [1.5, None, float("nan"), 2.5]}
+    refs, [(name, where, reason)] = reader(write(tmp_path / "t.csv", columns)).list_episodes()
+    assert [(ref.id, ref.index) for ref in refs] == [("a", 0), ("c", 2)]
+    assert (name, where) == ("b", str(tmp_path / "t.csv")) and reason.startswith(
+        "none of its rows has a target in column 'score'"
+    )
+
+
 def test_features_that_are_few_cannot_tell_who_shares(path):
-    assert reader(path).shared_content() == ([], "nothing") and reader(path).remarks() == []
+    assert reader(path).shared_content() == ([], "nothing")
 
 
 def test_a_group_may_be_called_na(tmp_path):
@@ -211,8 +264,11 @@ def test_the_episodes_together_are_the_table(tmp_path_factory, rows):
     columns = {"g": groups, "x": pa.array(x, pa.float64()), "y": pa.array(y, pa.float64())}
     found = reader(write(tmp_path_factory.mktemp("t") / "t.parquet", columns), "g", "y")
     read = [found.read(ref) for ref in found.list_episodes()[0]]
-    order = np.concatenate([episode.tracks["row"].data[:, 0] for episode in read])
-    assert sorted(order) == list(range(len(rows)))
+    posed = {group for group, value in zip(groups, y, strict=True) if value is not None and np.isfinite(value)}
+    order = np.array([row for episode in read for row in episode.tracks["row"].data[:, 0]], int)
+    assert sorted(order) == [row for row, group in enumerate(groups) if group in posed]
+    if not posed:
+        return
     for name, values in (("features", x), ("target", y)):
         expected = np.array(values, float)[order]
         got = np.concatenate([episode.tracks[name].data[:, 0] for episode in read])
