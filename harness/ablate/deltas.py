@@ -21,8 +21,9 @@ from harness.score import held_of
 from harness.seeds import Key, by_cluster
 from harness.stats import mean_contributions, support
 
-SCHEMA = "espalier.ablation/1"
+SCHEMA = "espalier.ablation/2"
 FULL = "full"
+UNTOUCHED = "it is not shown what the variant takes away"
 SAME = ("code", "data_hash", "split_hash", "windows", "tasks", "seeds")
 """What all arms must have alike, by its name in the manifest."""
 
@@ -38,6 +39,7 @@ class _Scene:
         episodes: Those that any task tests, sorted.
         clusters: Of these episodes.
         refit_ratio: See `harness.splits.Split.refit_ratio`.
+        still: See `harness.ablate.still.still_of`.
     """
 
     full: Arm
@@ -46,23 +48,25 @@ class _Scene:
     episodes: list[str]
     clusters: list[str]
     refit_ratio: float
+    still: dict[str, str]
 
     def side(self, name: str, states: dict[Key, State]) -> Side:
         """By seed and cluster; all zero where there are no rows."""
         return Side(name, by_cluster(states, self.episodes, self.clusters), self.refit_ratio)
 
 
-def build(out: Path, variants: dict[Variant, Path]) -> dict[str, Any]:
+def build(out: Path, variants: dict[Variant, Path], still: dict[str, str]) -> dict[str, Any]:
     """The ablation as JSON values.
 
     Args:
         out: Folder of the full arm.
         variants: Each with its run folder.
+        still: What tells nothing of what the run's branches are shown, see `harness.ablate.still.still_of`.
 
     Raises:
         BadInput: A run is not there, or answers other rows than the full arm.
     """
-    scene = _scene(Arm(FULL, out))
+    scene = _scene(Arm(FULL, out), still)
     arms = {variant: Arm(variant.name, folder) for variant, folder in variants.items()}
     for arm in arms.values():
         _check_same(scene.full, arm)
@@ -83,6 +87,7 @@ def build(out: Path, variants: dict[Variant, Path]) -> dict[str, Any]:
         "split": {name: split[name] for name in ("kind", "unit", "hash", "clusters", "folds", "quarantined")},
         "power": power_line(split["clusters"]),
         "seeds": scene.full.manifest["seeds"],
+        "still": still,
         "hidden": scene.full.manifest["hidden"],
         "features": scene.full.manifest["features"],
         "failed": scene.full.manifest["failed"],
@@ -99,12 +104,12 @@ def _check_same(full: Arm, arm: Arm) -> None:
             raise BadInput(f"{arm.folder}: a run with another {name} than the full arm {full.folder}; give another --out")
 
 
-def _scene(full: Arm) -> _Scene:
+def _scene(full: Arm, still: dict[str, str]) -> _Scene:
     held = held_of(full.folder, full.manifest)
     metrics = {task: metric for (task, fold), metric in evaluate(held, []).metrics.items() if fold == 0}
     tasks = {task["id"]: task for task in full.board["tasks"]}
     episodes = sorted(full.episodes())
-    return _Scene(full, metrics, tasks, episodes, [held.split.clusters[e] for e in episodes], held.split.refit_ratio)
+    return _Scene(full, metrics, tasks, episodes, [held.split.clusters[e] for e in episodes], held.split.refit_ratio, still)
 
 
 def _family(scene: _Scene, branch: str, task: str, arms: dict[Variant, Arm]) -> tuple[list[dict[str, Any]], list[Part]]:
@@ -137,13 +142,21 @@ def _sides(
     for variant, arm in arms.items():
         if reason := whole or arm.why_not(branch, task):
             reasons[variant] = ("not_answered", reason)
-        elif arm.sight(branch, task)["views"] == seen:
-            reasons[variant] = ("not_shown", "it is not shown what the variant takes away")
+        elif nothing := _takes_nothing(seen, arm.sight(branch, task)["views"], scene.still):
+            reasons[variant] = ("not_shown", nothing)
         elif (mine := arm.states(branch, task)).keys() != states.keys():
             raise BadInput(f"{arm.folder}: answers other episodes of {task} than the full arm; remove it and run again")
         elif mine:
             sides[variant] = scene.side(variant.name, mine)
     return sides, reasons
+
+
+def _takes_nothing(full: list[list[str]], other: list[list[str]], still: dict[str, str]) -> str:
+    """Why a variant that shows `other` takes away nothing; empty where it takes away something."""
+    changed = sorted({name for a, b in zip(full, other, strict=True) for name in set(a) ^ set(b)})
+    if not changed:
+        return UNTOUCHED
+    return "" if any(name not in still for name in changed) else "; ".join(f"{name} {still[name]}" for name in changed)
 
 
 def _cell(scene: _Scene, row: dict[str, Any], variant: Variant, status: str, reason: str) -> dict[str, Any]:

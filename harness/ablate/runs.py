@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from harness.ablate.deltas import build
+from harness.ablate.still import still_of
 from harness.ablate.text import markdown
 from harness.ablate.variants import (
     Variant,
@@ -92,7 +93,7 @@ def ablate(asked: Asked, console: Console) -> Ablated:
         variants = _variants(asked, replacements, plan)
         _tell(console, f"{len(variants)} variants: {', '.join(variant.name for variant in variants)}")
         outcomes += run_together([_arm(request, variant, plan) for variant in variants], console)
-    ablation = build(request.out, {variant: folder_of(request.out, variant) for variant in variants})
+    ablation = build(request.out, {variant: folder_of(request.out, variant) for variant in variants}, still_of(plan))
     write_json(request.out / "ablation.json", ablation)
     (request.out / "ablation.md").write_text(markdown(ablation))
     return Ablated(ablation, max(outcome.exit_code for outcome in outcomes))

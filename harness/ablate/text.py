@@ -6,6 +6,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from harness.ablate.deltas import UNTOUCHED
 from harness.report.markdown import escape, render_section
 from harness.report.section import Section, number
 from harness.report.terminal import print_section
@@ -39,7 +40,8 @@ def headline(ablation: dict[str, Any]) -> list[str]:
         "verdict: on what was taken away; max-T over the variants of a branch (and task). tied: within the margin",
         "means are over tasks, of differences in skill, (value - floor) / (ceiling - floor), which has no unit; "
         "a skill has no lower end, so one task can rule a mean: read the median beside it",
-        "not shown: the task does not show it anyway. N/A: the branch has no answer with what is left; neither is a 0",
+        "not shown: the task does not show it anyway, or no fitted and no tested row has a value of it that varies. "
+        "N/A: the branch has no answer with what is left; neither is a 0",
     ]
     lines += [f"failed {line}: without a full arm there is nothing to compare" for line in ablation["failed"]]
     if ablation["evidence"] == "mock":
@@ -63,9 +65,12 @@ def cell_sheets(ablation: dict[str, Any]) -> list[Sheet]:
         for variant in ablation["variants"]:
             cells = [c for c in ablation["cells"] if (c["branch"], c["variant"]) == (branch, variant["name"])]
             rows = [_cell(cell) for cell in cells if cell["status"] == "compared"]
-            shown = [cell["task"] for cell in cells if cell["status"] == "not_shown"]
+            shown = [cell["task"] for cell in cells if cell["reason"] == UNTOUCHED]
             notes = [f"N/A {cell['task']}: {cell['reason']}" for cell in cells if cell["status"] == "not_answered"]
             notes += [f"failed {line}" for line in variant["failed"] if line.split()[1].removesuffix(":") == branch]
+            notes += [
+                f"not shown in {c['task']}: {c['reason']}" for c in cells if c["status"] == "not_shown" and c["task"] not in shown
+            ]
             if shown:
                 notes.append(f"not shown in {', '.join(shown)}")
             title = f"{branch}, {variant['name']}: takes away {variant['takes']}"

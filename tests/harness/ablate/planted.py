@@ -9,7 +9,10 @@ from pipeline_runs import prepared, run_here
 
 from harness.ablate.deltas import build
 from harness.ablate.runs import folder_of
+from harness.ablate.still import still_of
 from harness.ablate.variants import Variant
+from harness.pipeline.sights import with_sights
+from harness.pipeline.survey import with_widths
 
 SPLIT = ("split.train=0-4", "split.validation=5", "split.test=6-11")
 
@@ -45,11 +48,12 @@ def ablated(
 ) -> dict[str, Any]:
     """Full arm and variants without Ray, and what comes of them."""
     store = out.parent / "store"
-    run_here(prepared(root, out, *words, branches=branches, tasks=tasks, store=store))
+    ready = prepared(root, out, *words, branches=branches, tasks=tasks, store=store)
+    run_here(ready)
     for variant in variants:
         arm = [*words, *words_of(variant)]
         run_here(prepared(root, folder_of(out, variant), *arm, branches=branches, tasks=tasks, store=store))
-    return build(out, {variant: folder_of(out, variant) for variant in variants})
+    return build(out, {variant: folder_of(out, variant) for variant in variants}, still_of(with_sights(with_widths(ready.plan))))
 
 
 def cell(ablation: dict[str, Any], branch: str, task: str, variant: str) -> dict[str, Any]:

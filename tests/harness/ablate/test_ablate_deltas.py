@@ -146,4 +146,4 @@ def test_runs_on_other_recordings_are_not_compared(ablation: dict[str, Any], out
     other = tmp_path / "other"
     ablated(root, other, [], BRANCHES, TASKS, "split.train=0-2", "split.validation=3", "split.test=4-5")
     with pytest.raises(BadInput, match="another data_hash"):
-        build(out, {without("audio"): other})
+        build(out, {without("audio"): other}, {})
