@@ -21,6 +21,6 @@ def import_predictions(request: ImportRequest) -> list[str]:
     if done["note"]:
         lines.append(done["note"])
     for figures in done["published"].values():
-        lines += [f"published definition of {name}: {value!r}" for name, value in figures.items()]
+        lines += [f"published definition of {name}, {done['counted']} rows: {value!r}" for name, value in figures.items()]
     against = "" if request.format == "xperience-json" and not request.targets else f" --targets {request.targets or 'RUN'}"
     return [*lines, f"written to {request.out}; `espalier score {request.out}{against} --out DIR` scores it"]

@@ -6,6 +6,8 @@
 - `object_micro_f1`: of sets of raw strings.
 - `json_validity_rate`: an object with the seven keys can be read out of the text; types are not looked at.
 
+A figure stands where any row carries what it takes. A row that answers twice and otherwise counts in none.
+
 Ours stand beside them as tasks of the leaderboard; these are in `detail.published` and rank nothing.
 """
 
@@ -35,6 +37,8 @@ class Row(Protocol):
     def parsed(self) -> Any: ...
     @property
     def raw(self) -> str | None: ...
+    @property
+    def conflicting(self) -> bool: ...
 
 
 class PublishedFigures:
@@ -42,6 +46,8 @@ class PublishedFigures:
 
     def __init__(self) -> None:
         self.rows = 0
+        self.labelled = False
+        self.with_text = False
         self.hits: Counter[str] = Counter()
         self.true: Counter[str] = Counter()
         self.predicted: Counter[str] = Counter()
@@ -53,25 +59,28 @@ class PublishedFigures:
 
     def add(self, row: Row) -> None:
         """One row, with all that it carries."""
+        if row.conflicting:
+            return
         self.add_action(row.truth["action"], row.predicted, row.seen)
         self.add_fields(row.truth, row.parsed)
-        if row.raw is not None:
-            self.add_text(row.raw)
+        self.add_text(row.raw, row.parsed)
 
     def add_action(self, true: str, predicted: Any, seen: bool | None) -> None:
-        """One row's label, as the published label match gave it."""
+        """One row's label, as the published label match gave it; None, which is no label, is a miss."""
         self.rows += 1
-        t, p = _key(true), _key(str(predicted))
-        hit = predicted == true
+        t, hit = _key(true), predicted == true
         self.true[t] += 1
-        self.predicted[p] += 1
+        if predicted is not None:
+            self.labelled = True
+            self.predicted[_key(str(predicted))] += 1
         self.hits[t] += hit
         if seen is not None:
             _count(self.strata[seen], hit)
 
-    def add_text(self, text: str) -> None:
-        """One row's raw text."""
-        _count(self.texts, has_all_keys(read_answer(text)))
+    def add_text(self, text: str | None, parsed: Any) -> None:
+        """One row's raw text, else the value that it carries instead."""
+        self.with_text |= text is not None
+        _count(self.texts, has_all_keys(parsed if text is None else read_answer(text)))
 
     def add_fields(self, true: dict[str, Any], answer: Any) -> None:
         """One row's JSON values beside the action."""
@@ -79,7 +88,7 @@ class PublishedFigures:
         for field, counts in self.fields.items():
             if field in true and true[field] != UNKNOWN:
                 _count(counts, field in given and type(given[field]) is str and given[field] == true[field])
-        if "objects" in true:
+        if true.get("objects", UNKNOWN) != UNKNOWN:
             wanted, named = set(true["objects"]), _names(given.get("objects"))
             self.with_objects += 1
             for i, n in enumerate((len(wanted & named), len(named - wanted), len(wanted - named))):
@@ -92,7 +101,7 @@ class PublishedFigures:
             options: The option list; None where it is not known, and then there is no macro-F1.
         """
         found: dict[str, dict[str, float]] = {}
-        if self.rows:
+        if self.labelled:
             found["qa_action"] = {"accuracy": sum(self.hits.values()) / self.rows}
             if options is not None:
                 found["qa_action"]["macro_f1"] = self.macro_f1(options)
@@ -105,7 +114,7 @@ class PublishedFigures:
                 found[f"qa_{field}"] = {f"{field}_accuracy": hits / rows}
         if self.with_objects and any(self.objects):
             found["qa_objects"] = {"object_micro_f1": _f1(*self.objects)}
-        if self.texts[1]:
+        if self.with_text:
             found["qa_json"] = {"json_validity_rate": self.texts[0] / self.texts[1]}
         return found
 

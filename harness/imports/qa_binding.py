@@ -1,5 +1,6 @@
 """Published answers against the rows of an earlier import: what these lack is missing, and both must say the same truth."""
 
+from pathlib import Path
 from typing import Any
 
 from harness.answers import Status
@@ -7,7 +8,7 @@ from harness.errors import BadInput
 from harness.held import Held
 from harness.imports.bind import About, Binder
 from harness.imports.problems import Problems
-from harness.imports.published import UNKNOWN
+from harness.imports.published import UNKNOWN, PublishedFigures
 from harness.imports.qa_row import Answer, QaRow
 from harness.imports.source import shown
 from harness.tasks.qa import QaTask
@@ -16,10 +17,19 @@ OTHER_TRUTH = "row(s) whose truth is not that of the run, left out"
 
 
 class QaBinder(Binder):
-    """Writes a bundle of published answers that answer an imported run."""
+    """Writes a bundle of published answers that answer an imported run.
+
+    Attributes:
+        published: Figures of the rows that were bound.
+        bound: How many those are.
+    """
+
+    def __init__(self, held: Held, name: str, folder: Path, about: About, problems: Problems) -> None:
+        super().__init__(held, name, folder, about, problems)
+        self.published, self.bound = PublishedFigures(), 0
 
     def add_rows(self, episode: str, rows: list[QaRow]) -> None:
-        """Write the answers of one episode."""
+        """Write the answers of one episode; published figures count those that are samples of the run and of its truth."""
         known = self._truths(episode)
         kept: list[dict[str, Any]] = []
         for row in rows:
@@ -27,6 +37,9 @@ class QaBinder(Binder):
             if wrong is not None:
                 self.problems.add(OTHER_TRUTH, self.where, f"sample {shown(row.id)} of {wrong}: the run has another truth")
                 continue
+            if row.id in known:
+                self.published.add(row)
+                self.bound += 1
             kept += [_plain(row, name, answer) for name, answer in row.answers.items() if f"qa_{name}" in self.tasks]
             if not any(f"qa_{name}" in self.tasks for name in row.answers):
                 raise BadInput(f"{self.where}: answers nothing that the run asks ({', '.join(self.tasks)})")
@@ -46,7 +59,7 @@ class QaBinder(Binder):
         return found
 
 
-def make_binder(held: Held, name: str, folder: Any, problems: Problems) -> QaBinder:
+def make_binder(held: Held, name: str, folder: Path, problems: Problems) -> QaBinder:
     """For rows without words about them.
 
     Raises:

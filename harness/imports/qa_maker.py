@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -58,10 +58,8 @@ def truth_of(row: QaRow) -> list[Any]:
 
 def usable(found: list[tuple[int, QaRow]], read: FirstPass) -> list[QaRow]:
     """Rows whose truth is known; those that answer twice and otherwise fail."""
-    for index, row in found:
-        if index in read.conflicting:
-            row.answers.update(dict.fromkeys(row.answers, CONFLICT))
-    return [row for index, row in found if index not in read.contradicted]
+    kept = [(index in read.conflicting, row) for index, row in found if index not in read.contradicted]
+    return [replace(row, conflicting=True, answers=dict.fromkeys(row.answers, CONFLICT)) if twice else row for twice, row in kept]
 
 
 class QaMaker:
@@ -152,7 +150,8 @@ class QaMaker:
         self._bundles(split, published, problems.note())
         return {
             "name": self.request.name, "rows": self.rows, "episodes": len(self.episodes), "tasks": run.tasks,
-            "note": run.notes, "published": published, "unseen_rows": self.published.strata[False][1],
+            "note": run.notes, "published": published, "counted": self.published.rows,
+            "unseen_rows": self.published.strata[False][1],
         }  # fmt: skip
 
     def _bundles(self, split: Split, published: dict[str, dict[str, float]], note: str) -> None:

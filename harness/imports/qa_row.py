@@ -40,6 +40,7 @@ class QaRow:
         predicted: The published label match, a label or the raw text.
         parsed: JSON value that the row carries, or that its text gives.
         raw: Text of the answer.
+        conflicting: True where another row of this id answers otherwise.
         answers: Field -> answer, for the fields of `truth`; `json` -> whether the text is of the strict schema.
     """
 
@@ -51,6 +52,7 @@ class QaRow:
     predicted: Any
     parsed: Any
     raw: str | None
+    conflicting: bool = False
     answers: dict[str, Answer] = field(default_factory=dict)
 
 

@@ -13,7 +13,6 @@ from harness.imports.first_pass import Entry, FirstPass
 from harness.imports.folder import appearing, held_at
 from harness.imports.mark import write_mark
 from harness.imports.problems import Problems
-from harness.imports.published import PublishedFigures
 from harness.imports.qa_binding import make_binder
 from harness.imports.qa_maker import Carried, QaMaker, truth_of, usable
 from harness.imports.qa_row import QaRow, read_row
@@ -77,18 +76,15 @@ def _bind(
     """Answers to the rows of an earlier import."""
     assert request.targets is not None
     binder = make_binder(held_at(request.targets), request.name, folder / "bundles", problems)
-    binder.where, published = str(request.files[0]), PublishedFigures()
+    binder.where = str(request.files[0])
     for episode, found in episodes:
-        rows = usable(found, read)
-        for row in rows:
-            published.add(row)
-        binder.add_rows(episode, rows)
-    figures = published.by_task(options)
+        binder.add_rows(episode, usable(found, read))
+    figures = binder.published.by_task(options)
     bundles = binder.finish({"published": figures})
     write_mark(folder, {"name": request.name, "targets": str(request.targets.resolve())})
     return {
-        "name": request.name, "rows": published.rows, "episodes": len(binder.episodes), "tasks": list(bundles[0].routes),
-        "note": problems.note(), "published": figures,
+        "name": request.name, "rows": binder.bound, "episodes": len(binder.episodes), "tasks": list(bundles[0].routes),
+        "note": problems.note(), "published": figures, "counted": binder.published.rows,
     }  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from commands import call
 from factories import write_xperience_episode
 from qa_rows import ANSWER, imported, qa_row, scored, write_lines
 
+from harness.bundle import find_bundles
 from harness.tasks import IMPORTED_TASKS, task_ids
 
 
@@ -163,6 +164,43 @@ def test_duplicates_and_conflicts(tmp_path: Path) -> None:
     assert found["qa_contact"]["failures"] == {"schema_error": 1} and found["qa_contact"]["n_samples"] == 11
     [note] = found["qa_contact"]["detail"]["notes"]
     assert "1 duplicate" in note and "1 conflicting" in note and "1 row(s) whose truth contradicts" in note
+
+
+def published(tmp_path: Path, lines: list[Any], *words: Any) -> tuple[str, dict[str, dict[str, float]]]:
+    """What the import says, and task -> published figures."""
+    out = tmp_path / f"m{len(list(tmp_path.iterdir()))}"
+    done = imported(write_lines(tmp_path / "rows.jsonl", lines), out, "--name", "m", *words)
+    assert done.code == 0, done.err
+    [bundle] = [bundle for bundle in find_bundles(out / "bundles") if bundle.branch == "m"]
+    return done.out, bundle.details["published"]
+
+
+def test_published_figures_of_what_the_rows_carry(tmp_path: Path) -> None:
+    whole = published(tmp_path, rows())[1]
+    bare = published(tmp_path, [{k: v for k, v in row.items() if k != "predicted_label"} for row in rows()])[1]
+    assert "qa_action" not in bare and {k: v for k, v in whole.items() if k != "qa_action"} == bare
+    lines = rows()
+    lines[0]["predicted_label"] = None
+    assert published(tmp_path, lines)[1]["qa_action"]["accuracy"] == 11 / 12
+    lines[0]["true_json"] = {**ANSWER, "objects": "unknown"}
+    assert published(tmp_path, lines)[1]["qa_objects"]["object_micro_f1"] == 1.0
+    lines[1] |= {"raw_prediction": None, "pred_json": {"action": "pour"}}
+    assert published(tmp_path, lines)[1]["qa_json"]["json_validity_rate"] == 11 / 12
+
+
+def test_published_figures_count_neither_version_of_a_conflict_nor_rows_that_were_left_out(tmp_path: Path) -> None:
+    lines, other = rows(), qa_row("s0__ep0", 0, {**ANSWER, "action": "stir", "contact": "no"})
+    for both in ([*lines, other], [other, *lines]):
+        said, found = published(tmp_path, both, "--allow-partial")
+        assert "accuracy, 11 rows: 1.0" in said and "m: 12 rows" in said
+        assert found["qa_action"]["accuracy"] == found["qa_contact"]["contact_accuracy"] == 1.0
+    assert imported(write_lines(tmp_path / "one.jsonl", lines), tmp_path / "one").code == 0
+    elsewhere = qa_row("s0__ep0", 77, "{")
+    otherwise = qa_row("s0__ep0", 1, "{", true={"contact": "no"})
+    late = [*lines[:1], otherwise, *lines[2:], elsewhere]
+    said, found = published(tmp_path, late, "--targets", tmp_path / "one", "--allow-partial")
+    assert "accuracy, 11 rows: 1.0" in said and "m: 11 rows" in said
+    assert found["qa_action"]["accuracy"] == found["qa_json"]["json_validity_rate"] == 1.0
 
 
 def test_rows_that_a_metrics_file_counts_and_the_option_list(tmp_path: Path) -> None:
