@@ -89,7 +89,8 @@ class Binder:
 
     def _strange(self, row: dict[str, Any], why: str) -> None:
         where = row.get("where") or self.where
-        self.problems.add(STRANGE, where, f"sample {shown(row['sample'])} of {row['task']}: {why}; are they of another data set?")
+        what = f"sample {shown(row['sample'])} of {row['task']}: {why}; are they of another data set?"
+        self.problems.add(STRANGE, where, what, task=row["task"] if row["task"] in self.tasks else "")
 
     def _write(self, episode: str, place: Place, by_task: dict[str, list[dict[str, Any]]], known: dict[str, Any]) -> None:
         tables = []
@@ -164,7 +165,7 @@ class Binder:
                 lost = expected[task] - self.answered.get((fold.id, seed), Counter())[task]
                 if lost > 0:
                     what = f"{lost} of {expected[task]} samples of {task} have no row (fold {fold.id}, seed {seed})"
-                    self.problems.add(MISSING, self.where, what, lost)
+                    self.problems.add(MISSING, self.where, what, lost, task)
         self.problems.settle()
         if not self.answered:
             raise BadInput(f"{self.where}: no row is left ({self.problems.summary() or 'there was none'})")
@@ -193,7 +194,7 @@ class Binder:
 
     def _note(self, task: str) -> str:
         odd = [f"{count} {what}" for what, count in self.odd[task].items() if count]
-        return ", ".join(filter(None, (self.problems.note(), *odd)))
+        return ", ".join(filter(None, (self.problems.note(task), *odd)))
 
 
 def task_shape(held: Held, episode: str, task: Task) -> tuple[int, ...]:

@@ -30,6 +30,7 @@ class Entry:
         truth: What it says is true; None where that is known from elsewhere.
         answer: What it answers.
         body: What is put away.
+        task: The one task that it answers; empty: all of them.
     """
 
     key: Any
@@ -37,6 +38,7 @@ class Entry:
     truth: Any
     answer: Any
     body: dict[str, Any]
+    task: str = ""
 
 
 @dataclass
@@ -96,12 +98,12 @@ class FirstPass:
             spill.add(found.episode, index, {"where": where, **found.body})
         elif self.truths[first] != truth:
             self.contradicted.add(first)
-            problems.add(CONTRADICTED, where, f"{again}, with another truth")
+            problems.add(CONTRADICTED, where, f"{again}, with another truth", task=found.task)
         elif self.answers[first] != answer:
             self.conflicting.add(first)
-            problems.add(CONFLICTING, where, f"{again}, with another answer")
+            problems.add(CONFLICTING, where, f"{again}, with another answer", task=found.task)
         else:
-            problems.add(TWICE, where, again)
+            problems.add(TWICE, where, again, task=found.task)
 
 
 def digest(value: Any) -> int:

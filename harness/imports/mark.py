@@ -8,7 +8,7 @@ from harness.imports.source import read_object
 from harness.manifest import write_json
 
 MARK = "import.json"
-SCHEMA = "espalier.import/1"
+SCHEMA = "espalier.import/2"
 
 
 def write_mark(folder: Path, said: dict[str, Any]) -> None:

@@ -29,6 +29,8 @@ from harness.imports.spill import Spill
 from harness.record import file_stem
 from harness.tables import PREDICTION_SCHEMA
 
+AGAIN = "correct the rows and import them again, with --allow-partial if the table shall print what they lack"
+
 
 def import_rows(request: ImportRequest) -> dict[str, Any]:
     """Write bundles, or rows that wait for their run.
@@ -76,7 +78,7 @@ def bind_loose(path: Path, held: Held, folder: Path) -> list[Bundle]:
     """
     said = read_mark(path)
     try:
-        problems = Problems(said["allow_partial"], dict(said["counts"]), dict(said["first"]))
+        problems = Problems(said["allow_partial"], AGAIN, dict(said["counts"]), dict(said["first"]))
         binder = Binder(held, said["name"], folder, About(**said["about"]), problems)
     except (KeyError, TypeError) as error:
         raise BadInput(f"{path / MARK}: not what `espalier import` writes ({error}); import again") from error
@@ -127,7 +129,7 @@ def _about(files: Sequence[Path]) -> About:
 def _entry(body: dict[str, Any]) -> Entry:
     row = read_row(body)
     key = [row["task"], row["sample"], row["fold"], row["seed"]]
-    return Entry(key, row["episode"], None, row, row)
+    return Entry(key, row["episode"], None, row, row, row["task"])
 
 
 def _failing(body: dict[str, Any]) -> dict[str, Any]:

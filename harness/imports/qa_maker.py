@@ -1,6 +1,7 @@
 """The folder of published answers, episode by episode: targets, answers, the copied action, and their manifests."""
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
@@ -35,20 +36,34 @@ class Carried:
     """What the rows of a file carry.
 
     Attributes:
-        fields: Fields that any row has the truth of.
+        fields: Field -> rows that have the truth of it; only fields that any row has.
+        rows: All rows.
+        lacking: Field -> the first row that has no truth of it.
         texts: True where any row has the text of its answer.
         length: Frames of the first window; the rows do not have to agree.
     """
 
-    fields: set[str] = field(default_factory=set)
+    fields: Counter[str] = field(default_factory=Counter)
+    rows: int = 0
+    lacking: dict[str, str] = field(default_factory=dict)
     texts: bool = False
     length: int = 0
 
     def add(self, row: QaRow) -> None:
         """Take a row in."""
-        self.fields |= set(row.truth)
+        self.rows += 1
+        self.fields.update(list(row.truth))
+        for name in set(FIELDS) - set(row.truth):
+            self.lacking.setdefault(name, row.id)
         self.texts |= row.raw is not None
         self.length = self.length or (row.window[1] - row.window[0] + 1 if row.window else 0)
+
+    def report(self, problems: Problems, where: str) -> None:
+        """Name the fields of which some rows have the truth and others have not: these would not be scored."""
+        for name, with_truth in self.fields.items():
+            if with_truth < self.rows:
+                what = f"id {shown(self.lacking[name])} says nothing of {name}, other rows do"
+                problems.add(f"row(s) without a truth for {name}", where, what, self.rows - with_truth, f"qa_{name}")
 
 
 def truth_of(row: QaRow) -> list[Any]:
@@ -147,18 +162,18 @@ class QaMaker:
         run = ImportedRun([file.name for file in files], [task.id for task in self.tasks], seen, problems.note(), self.rows)
         run.write(self.folder, split, self.spec)
         published = self.published.by_task(options)
-        self._bundles(split, published, problems.note())
+        self._bundles(split, published, problems)
         return {
             "name": self.request.name, "rows": self.rows, "episodes": len(self.episodes), "tasks": run.tasks,
             "note": run.notes, "published": published, "counted": self.published.rows,
             "unseen_rows": self.published.strata[False][1],
         }  # fmt: skip
 
-    def _bundles(self, split: Split, published: dict[str, dict[str, float]], note: str) -> None:
+    def _bundles(self, split: Split, published: dict[str, dict[str, float]], problems: Problems) -> None:
         routes = {task.id: "native" for task in self.tasks}
         details: dict[str, Any] = {"published": published}
-        if note:
-            details["notes"] = dict.fromkeys(routes, note)
+        if notes := {task: note for task in routes if (note := problems.note(task))}:
+            details["notes"] = notes
         Bundle(
             bundle_folder(self.folder, self.request.name), self.request.name, "imported", 0, 0, split.hash, routes, None,
             card={"title": "predictions made elsewhere"}, details=details, imported=True,

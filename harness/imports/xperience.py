@@ -50,6 +50,8 @@ def import_xperience(request: ImportRequest) -> dict[str, Any]:
         try:
             read.read(files, entry, spill, problems)
             _check_count(read, expected, problems)
+            if request.targets is None:
+                carried.report(problems, str(files[0]))
             problems.settle()
             episodes = ((episode, [(index, read_row(body)) for index, body in rows]) for episode, rows in spill.episodes())
             if request.targets is None:

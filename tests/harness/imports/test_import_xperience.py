@@ -107,8 +107,22 @@ def test_truth_that_is_unknown_is_not_scored(tmp_path: Path) -> None:
     lines = rows()
     lines[0]["true_json"] = {**lines[0]["true_json"], "subtask": "unknown", "contact": "unknown"}
     lines[1]["true_json"] = {k: v for k, v in lines[1]["true_json"].items() if k != "contact"}
-    found = made(tmp_path, lines)
+    refused(tmp_path, lines, "id 's0__ep0:qa:1' says nothing of contact", "--allow-partial")
+    found = made(tmp_path, lines, "--allow-partial")
+    assert found["qa_contact"]["detail"]["notes"] == ["partial: 1 row(s) without a truth for contact"]
+    assert not found["qa_subtask"]["detail"].get("notes")
     assert (found["qa_subtask"]["n_samples"], found["qa_contact"]["n_samples"], found["qa_action"]["n_samples"]) == (11, 10, 12)
+
+
+def test_rows_without_the_truth_that_others_have_are_counted(tmp_path: Path) -> None:
+    lines = rows()
+    for row in lines[:5]:
+        row["true_json"] = None
+    refused(tmp_path, lines, "5 row(s) without a truth for subtask", "5 row(s) without a truth for objects")
+    found = made(tmp_path, lines, "--allow-partial")
+    assert found["qa_objects"]["n_samples"] == 7
+    assert found["qa_objects"]["detail"]["notes"] == ["partial: 5 row(s) without a truth for objects"]
+    assert found["qa_action"]["n_samples"] == 12 and not found["qa_action"]["detail"].get("notes")
 
 
 USELESS = [

@@ -170,6 +170,33 @@ def test_missing_duplicate_and_conflicting_ids(run: Path, tmp_path: Path) -> Non
         assert said in note, note
 
 
+def test_what_is_left_out_is_noted_where_it_was_left_out(run: Path, tmp_path: Path) -> None:
+    rows = right_rows()
+    again = rows[index_of("object_relevance")]
+    found = bound(run, tmp_path, [*rows[3:], again], "--allow-partial")
+    notes = {task: row["detail"].get("notes", []) for task, row in found.items()}
+    assert notes == {
+        "timeline_action": ["partial: 3 sample(s) without a row, which count as missing"],
+        "object_relevance": ["partial: 1 duplicate row(s) left out"],
+        "imu_to_hand_pose": [],
+        "cross_modal_retrieval": [],
+    }
+    # The same, where the run is named when they are scored.
+    words = (tmp_path / "rows.jsonl", tmp_path / "loose", "--allow-partial")
+    assert imported(*words, kind="jsonl").code == 0
+    done = call("score", tmp_path / "loose", "--targets", run, "--out", tmp_path / "late")
+    assert done.code == 0, done.err
+    board = json.loads((tmp_path / "late" / "leaderboard.json").read_text())
+    assert {row["task"]: row["detail"].get("notes", []) for row in board["rows"]} == notes
+
+
+def test_a_score_of_loose_rows_says_what_it_can_be_told(run: Path, tmp_path: Path) -> None:
+    assert imported(write_lines(tmp_path / "rows.jsonl", right_rows()[1:]), tmp_path / "loose", kind="jsonl").code == 0
+    done = call("score", tmp_path / "loose", "--targets", run, "--out", tmp_path / "scores")
+    assert done.code == 2 and done.err.count("\n") == 1 and "have no row" in done.err
+    assert "import them again, with --allow-partial" in done.err and "say --allow-partial" not in done.err
+
+
 def test_every_fold_and_seed_is_asked_for(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", TWO_FOLDS)
     rows = [row | {"fold": int(row["episode"] == "c"), "seed": seed} for row in right_rows() for seed in (0, 7)]
