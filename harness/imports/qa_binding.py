@@ -22,11 +22,13 @@ class QaBinder(Binder):
     Attributes:
         published: Figures of the rows that were bound.
         bound: How many those are.
+        remarks: Task -> what its row of the table shall say besides.
     """
 
     def __init__(self, held: Held, name: str, folder: Path, about: About, problems: Problems) -> None:
         super().__init__(held, name, folder, about, problems)
         self.published, self.bound = PublishedFigures(), 0
+        self.remarks: dict[str, str] = {}
 
     def add_rows(self, episode: str, rows: list[QaRow]) -> None:
         """Write the answers of one episode; published figures count those that are samples of the run and of its truth."""
@@ -57,6 +59,9 @@ class QaBinder(Binder):
                     value = frozenset(targets.vocabulary[k] for k in targets.label_sets[i].nonzero()[0].tolist())
                 found.setdefault(sample, {})[task.id] = value
         return found
+
+    def _note(self, task: str) -> str:
+        return "; ".join(filter(None, (super()._note(task), self.remarks.get(task, ""))))
 
 
 def make_binder(held: Held, name: str, folder: Path, problems: Problems) -> QaBinder:

@@ -19,6 +19,7 @@ from harness.imports.qa_arrays import answers_of, samples_of, targets_of
 from harness.imports.qa_row import FIELDS, Answer, QaRow
 from harness.imports.request import ImportRequest
 from harness.imports.source import shown
+from harness.imports.stated import Stated
 from harness.record import EpisodeRecord, file_stem
 from harness.reference import PRIVILEGED, copy_current
 from harness.splits import Split
@@ -38,6 +39,7 @@ class Carried:
     Attributes:
         fields: Field -> rows that have the truth of it; only fields that any row has.
         rows: All rows.
+        labels: True label -> rows.
         lacking: Field -> the first row that has no truth of it.
         texts: True where any row has the text of its answer.
         length: Frames of the first window; the rows do not have to agree.
@@ -45,6 +47,7 @@ class Carried:
 
     fields: Counter[str] = field(default_factory=Counter)
     rows: int = 0
+    labels: Counter[str] = field(default_factory=Counter)
     lacking: dict[str, str] = field(default_factory=dict)
     texts: bool = False
     length: int = 0
@@ -52,6 +55,7 @@ class Carried:
     def add(self, row: QaRow) -> None:
         """Take a row in."""
         self.rows += 1
+        self.labels[row.truth["action"]] += 1
         self.fields.update(list(row.truth))
         for name in set(FIELDS) - set(row.truth):
             self.lacking.setdefault(name, row.id)
@@ -144,7 +148,7 @@ class QaMaker:
         if row.seen is not None:
             (self.seen if row.seen else self.unseen).add(row.truth["action"])
 
-    def finish(self, options: list[str] | None, problems: Problems, files: Sequence[Path]) -> dict[str, Any]:
+    def finish(self, stated: Stated | None, problems: Problems, files: Sequence[Path]) -> dict[str, Any]:
         """Write the manifests.
 
         Raises:
@@ -161,18 +165,20 @@ class QaMaker:
         split = imported_split(self.episodes, f"{self.digest:032x}", self.spec)
         run = ImportedRun([file.name for file in files], [task.id for task in self.tasks], seen, problems.note(), self.rows)
         run.write(self.folder, split, self.spec)
-        published = self.published.by_task(options)
-        self._bundles(split, published, problems)
+        published = self.published.by_task(None if stated is None else stated.options)
+        differs = "" if stated is None else stated.differs(published.get("qa_action", {}).get("accuracy"))
+        self._bundles(split, published, problems, differs)
         return {
             "name": self.request.name, "rows": self.rows, "episodes": len(self.episodes), "tasks": run.tasks,
-            "note": run.notes, "published": published, "counted": self.published.rows,
+            "note": "; ".join(filter(None, (run.notes, differs))), "published": published, "counted": self.published.rows,
             "unseen_rows": self.published.strata[False][1],
         }  # fmt: skip
 
-    def _bundles(self, split: Split, published: dict[str, dict[str, float]], problems: Problems) -> None:
+    def _bundles(self, split: Split, published: dict[str, dict[str, float]], problems: Problems, differs: str) -> None:
         routes = {task.id: "native" for task in self.tasks}
         details: dict[str, Any] = {"published": published}
-        if notes := {task: note for task in routes if (note := problems.note(task))}:
+        said = {task: [problems.note(task), differs if task == "qa_action" else ""] for task in routes}
+        if notes := {task: "; ".join(filter(None, lines)) for task, lines in said.items() if any(lines)}:
             details["notes"] = notes
         Bundle(
             bundle_folder(self.folder, self.request.name), self.request.name, "imported", 0, 0, split.hash, routes, None,

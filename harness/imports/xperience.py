@@ -4,7 +4,7 @@ Two passes. The first reads every row, refuses what is none, finds ids that stan
 the second makes targets and answers of one episode at a time. Memory holds the rows of a few episodes and 24 bytes of each row.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,8 @@ from harness.imports.qa_binding import make_binder
 from harness.imports.qa_maker import Carried, QaMaker, truth_of, usable
 from harness.imports.qa_row import QaRow, read_row
 from harness.imports.request import ImportRequest
-from harness.imports.source import read_object
 from harness.imports.spill import Spill
+from harness.imports.stated import Stated, read_stated
 
 COLUMNS = (
     "id", "episode_id", "center_window", "true_label", "raw_prediction", "true_json", "pred_json", "predicted_label",
@@ -36,7 +36,9 @@ def import_xperience(request: ImportRequest) -> dict[str, Any]:
         BadInput: No rows, rows that cannot be used, ids twice.
     """
     problems = Problems(request.allow_partial)
-    options, expected, files = _about(request.files)
+    stated, files = read_stated(request.files), [file for file in request.files if file.suffix != ".json"]
+    if not files:
+        raise BadInput(f"{request.files[0]}: no rows; give a .jsonl or .csv file too")
     with appearing(request.out) as folder:
         (folder / "spill").mkdir()
         spill, read, carried = Spill(folder / "spill"), FirstPass(), Carried()
@@ -49,7 +51,8 @@ def import_xperience(request: ImportRequest) -> dict[str, Any]:
 
         try:
             read.read(files, entry, spill, problems)
-            _check_count(read, expected, problems)
+            if stated is not None:
+                stated.check(len(read.index), carried.labels, problems)
             if request.targets is None:
                 carried.report(problems, str(files[0]))
             problems.settle()
@@ -58,9 +61,9 @@ def import_xperience(request: ImportRequest) -> dict[str, Any]:
                 made = QaMaker(folder, request, read, carried)
                 for episode, rows in episodes:
                     made.add(episode, rows)
-                done = made.finish(options, problems, files)
+                done = made.finish(stated, problems, files)
             else:
-                done = _bind(folder, request, read, episodes, options, problems)
+                done = _bind(folder, request, read, episodes, stated, problems)
         finally:
             spill.close()
         (folder / "spill").rmdir()
@@ -72,7 +75,7 @@ def _bind(
     request: ImportRequest,
     read: FirstPass,
     episodes: Iterator[tuple[str, list[tuple[int, QaRow]]]],
-    options: list[str] | None,
+    stated: Stated | None,
     problems: Problems,
 ) -> dict[str, Any]:
     """Answers to the rows of an earlier import."""
@@ -81,37 +84,12 @@ def _bind(
     binder.where = str(request.files[0])
     for episode, found in episodes:
         binder.add_rows(episode, usable(found, read))
-    figures = binder.published.by_task(options)
+    figures = binder.published.by_task(None if stated is None else stated.options)
+    differs = "" if stated is None else stated.differs(figures.get("qa_action", {}).get("accuracy"))
+    binder.remarks["qa_action"] = differs
     bundles = binder.finish({"published": figures})
     write_mark(folder, {"name": request.name, "targets": str(request.targets.resolve())})
     return {
         "name": request.name, "rows": binder.bound, "episodes": len(binder.episodes), "tasks": list(bundles[0].routes),
-        "note": problems.note(), "published": figures, "counted": binder.published.rows,
+        "note": "; ".join(filter(None, (problems.note(), differs))), "published": figures, "counted": binder.published.rows,
     }  # fmt: skip
-
-
-def _about(files: Sequence[Path]) -> tuple[list[str] | None, tuple[Path, int] | None, list[Path]]:
-    """Option list, the number of rows that there should be (and who says so), and the files of rows."""
-    options: list[str] | None = None
-    expected: tuple[Path, int] | None = None
-    for file in (f for f in files if f.suffix == ".json"):
-        body = read_object(file)
-        labels = body.get("labels")
-        if not isinstance(labels, list) or not labels or not all(isinstance(label, str) for label in labels):
-            raise BadInput(
-                f"{file}: has no list of texts under `labels`; beside rows, give the metrics.json with the option list"
-            )
-        options = labels if options is None else [*options, *labels]
-        if isinstance(body.get("num_samples"), int):
-            expected = (file, body["num_samples"])
-    rows = [file for file in files if file.suffix != ".json"]
-    if not rows:
-        raise BadInput(f"{files[0]}: no rows; give a .jsonl or .csv file too")
-    return options, expected, rows
-
-
-def _check_count(read: FirstPass, expected: tuple[Path, int] | None, problems: Problems) -> None:
-    if expected is not None and expected[1] > len(read.index):
-        file, count = expected
-        what = f"counts {count} rows, {len(read.index)} came with an id of their own"
-        problems.add("row(s) missing", str(file), what, count - len(read.index))

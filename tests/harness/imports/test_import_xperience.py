@@ -224,10 +224,37 @@ def test_rows_that_a_metrics_file_counts_and_the_option_list(tmp_path: Path) -> 
     found = made(tmp_path, rows(), about, "--allow-partial")["qa_action"]
     assert found["detail"]["published"]["macro_f1"] == 0.5  # two of four options are ever true
     assert found["detail"]["notes"] == ["partial: 1 row(s) missing"]
+    about.write_text(json.dumps({"labels": ["pour", "stir"], "num_samples": 10}))
+    refused(tmp_path, rows(), "counts 10 rows", "12", words=(about,))
+    refused(tmp_path, rows(), "metrics.json", "a second", words=(about, about))
+    for number in (-1, True, "12", 12.0):
+        about.write_text(json.dumps({"labels": ["pour", "stir"], "num_samples": number}))
+        refused(tmp_path, rows(), "metrics.json", "num_samples", repr(number), words=(about,))
+    about.write_text(json.dumps({"labels": ["pour", "y"]}))
+    refused(tmp_path, rows(), "no option 'stir'", "in all: 6 row(s)", words=(about,))
     about.write_text('{"labels": [1]}')
     refused(tmp_path, rows(), "metrics.json", "labels", words=(about,))
     about.write_text("{")
     refused(tmp_path, rows(), "metrics.json", "not JSON", words=(about,))
+
+
+def test_an_accuracy_that_is_not_that_of_the_rows_is_told(tmp_path: Path) -> None:
+    about = tmp_path / "metrics.json"
+    body = {"labels": ["pour", "stir"], "num_samples": 12, "accuracy": 1.0}
+    about.write_text(json.dumps(body))
+    assert imported(write_lines(tmp_path / "rows.jsonl", rows()), tmp_path / "one", about).code == 0
+    assert "states" not in published(tmp_path, rows(), about)[0]
+    about.write_text(json.dumps(body | {"accuracy": 0.25}))
+    said = "metrics.json states accuracy 0.25, these rows give 1.0: is it of other rows?"
+    assert said in published(tmp_path, rows(), about)[0]
+    found = made(tmp_path, rows(), about)
+    assert found["qa_action"]["detail"]["notes"] == [said] and not found["qa_contact"]["detail"].get("notes")
+    done = imported(tmp_path / "rows.jsonl", tmp_path / "late", about, "--targets", tmp_path / "one")
+    assert done.code == 0 and said in done.out
+    late = scored(tmp_path / "s", tmp_path / "one", tmp_path / "late")["late"]
+    assert late["qa_action"]["detail"]["notes"] == [said] and not late["qa_contact"]["detail"].get("notes")
+    about.write_text(json.dumps(body | {"accuracy": "high"}))
+    refused(tmp_path, rows(), "accuracy", "'high'", words=(about,))
 
 
 def test_no_run_poses_these_questions(tmp_path: Path) -> None:
