@@ -21,15 +21,15 @@ from harness.pipeline.ingest import Quarantined, key_of
 from harness.pipeline.plan import Plan, as_json
 from harness.reference import PRIVILEGED
 from harness.score import read_manifest
-from harness.splits import ROLES, Fold, Split, SplitConfig, is_explicit, make_split, resolve_episodes
+from harness.splits import ROLES, Fold, Split, is_explicit, make_split
 from harness.store import TrackStore
+from harness.table_split import with_table_defaults
 from harness.tasks import FUTURE_LATENT, IMPORTED_TASKS, ON_DEMAND, on_demand, task_ids
 from harness.window import WindowSpec
 
 DEFAULT_BRANCHES = ("majority", "prior", "persistence", "constant_velocity", "chance", "oracle", "copy", "ridge", "mlp")
 TABLE_HEADS = ("linear", "mlp_small", "mlp_medium")  # answer the target column of a table and nothing else
 TABLE_BRANCHES = ("prior", "oracle", "ridge", *TABLE_HEADS)
-MOST_FOLDS = 100  # a table of more groups is not split by leaving out each of them unless that is asked for
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,8 @@ def _plan(
     request: Request, refs: list[EpisodeRef], faults: list[Quarantined], previous: dict[str, Any]
 ) -> tuple[Plan, list[Quarantined]]:
     """The plan, and which of the faults concern it."""
-    config = _with_table_defaults(_with_card_split(request), request, refs)
+    asked = _with_card_split(request)
+    config = with_table_defaults(asked, request.dataset, request.passed, refs)
     _check_options(config)
     config = replace(config, store=config.store.resolved())
     spec = config.windows.spec()
@@ -121,7 +122,7 @@ def _plan(
         split, quarantined = _split(refs, faults, config, spec)
         split = _with_table(split, request.dataset)
     except BadInput as error:
-        if config.split is request.config.split:
+        if asked is request.config:
             raise
         fix = "give split.kind=... or split.train=... split.test=..."
         raise BadInput(
@@ -251,22 +252,6 @@ def _with_card_split(request: Request) -> RunConfig:
         raise BadInput(f"split.{next(iter(passed))}: the card freezes its split; name split.kind=... to draw another one")
     frozen = replace(config.split, **request.dataset.card.split)
     return replace(config, split=frozen)
-
-
-def _with_table_defaults(config: RunConfig, request: Request, refs: list[EpisodeRef]) -> RunConfig:
-    """A table's rows are samples of their own, each group is left out in turn, none is set aside to validate, unless asked."""
-    if request.dataset.card.format != "table":
-        return config
-    windows = {"length": 1, "stride": 1, **request.passed.get("windows", {})}
-    split = replace(config.split, **{"validation_share": 0.0, **request.passed.get("split", {})})
-    drawn = "test_share" in request.passed.get("split", {}) or is_explicit(split)
-    if split.kind is None and not drawn and 3 <= _groups_of(refs, split) <= MOST_FOLDS:
-        split = replace(split, kind="leave_one_session_out")
-    return replace(config, windows=replace(config.windows, **windows), split=split)
-
-
-def _groups_of(refs: list[EpisodeRef], split: SplitConfig) -> int:
-    return len(refs if split.episodes is None else resolve_episodes(refs, split.episodes, "split.episodes"))
 
 
 def default_branches(format_name: str) -> tuple[str, ...]:

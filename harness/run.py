@@ -36,6 +36,7 @@ from harness.request import Prepared, Request, data_hash, frozen, prepare
 from harness.score import read_manifest, score_run
 from harness.shared_content import Shared
 from harness.store import TrackStore
+from harness.table_split import drawn_lines
 
 
 @dataclass
@@ -90,8 +91,8 @@ def run_together(requests: Sequence[Request], console: Console, choose: Callable
     if requests[0].dataset.inferred:
         print_card(requests[0].dataset, console)
     manifests = [_begin(one) for one in prepared]
-    for line in dict.fromkeys(line for manifest in manifests for line in manifest.unused):
-        console.print(Text(plain(f"not used: {line}"), style="yellow"), soft_wrap=True)
+    for line in dict.fromkeys(line for manifest in manifests for line in manifest.remarks):
+        console.print(Text(plain(line), style="yellow"), soft_wrap=True)
     outcomes: list[Outcome] = []
     try:
         _work(manifests, console, choose)
@@ -179,10 +180,11 @@ class _Manifest:
         reader = self.plan.dataset.reader()
         self.shared: list[Shared] = []
         self.content_by: str | None = None
-        self.unused: list[str] = []
+        self.remarks: list[str] = []
         if isinstance(reader, TableReader):
             self.shared, self.content_by = reader.shared_content()
-            self.unused = reader.unused()
+            drawn = drawn_lines(self.plan.config, prepared.request.passed, self.plan.split)
+            self.remarks = [*drawn, *(f"not used: {line}" for line in reader.unused())]
         self.started = prepared.previous.get("started", now())
         self._worked = prepared.previous.get("timings", {}).get("wall_s", 0.0)
         self._began = time.monotonic()
@@ -213,7 +215,7 @@ class _Manifest:
                 "failed": self.failed,
                 "shared_content": [one.as_json() for one in self.shared],
                 "content_by": self.content_by,
-                "unused": self.unused,
+                "remarks": self.remarks,
                 "lacking": {e: r.lacking for e, r in records.items() if r.lacking},
                 "decoded_frames": {e: r.decoded_frames for e, r in records.items() if r.decoded_frames},
                 "block_widths": plan.block_widths,

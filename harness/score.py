@@ -79,7 +79,7 @@ def score_run(
     leaderboard["split"] |= {
         "shared_content": [one.as_json() for one in shared],
         "content_by": manifest.get("content_by"),
-        "unused": manifest.get("unused", []),
+        "remarks": manifest.get("remarks", []),
     }
     leaderboard["kept_from_view"] = {name: manifest.get(name, []) for name in ("hidden", "only")}
     record(held.split.test_hash, found)

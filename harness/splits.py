@@ -375,17 +375,22 @@ def _held_out_participant(refs: list[EpisodeRef], config: SplitConfig) -> tuple[
 
 
 def _leave_one_session_out(refs: list[EpisodeRef], config: SplitConfig) -> tuple[list[Fold], str]:
-    return _leave_one_out(refs, _units(refs, "session", 3), config), "session"
+    return _leave_one_out(refs, _units(refs, "session", _fewest(config)), config), "session"
 
 
 def _leave_one_participant_out(refs: list[EpisodeRef], config: SplitConfig) -> tuple[list[Fold], str]:
-    return _leave_one_out(refs, _units(refs, "participant", 3), config), "participant"
+    return _leave_one_out(refs, _units(refs, "participant", _fewest(config)), config), "participant"
 
 
 def _leave_one_episode_out(refs: list[EpisodeRef], config: SplitConfig) -> tuple[list[Fold], str]:
-    if len(refs) < 3:
-        raise BadInput(f"split.kind=leave_one_episode_out needs 3 episodes, there are {len(refs)}")
+    if len(refs) < _fewest(config):
+        raise BadInput(f"split.kind=leave_one_episode_out needs {_fewest(config)} episodes, there are {len(refs)}")
     return _leave_one_out(refs, {ref.id: ref.id for ref in refs}, config), "episode"
+
+
+def _fewest(config: SplitConfig) -> int:
+    """Units of which each can be left out: one tests, one trains, and one validates unless none is to."""
+    return 3 if config.validation_share > 0 else 2
 
 
 def _leave_one_out(refs: list[EpisodeRef], unit: dict[str, str], config: SplitConfig) -> list[Fold]:

@@ -63,7 +63,7 @@ def headline(leaderboard: dict[str, Any], accesses: str = "") -> list[str]:
         lines.append(f"shared: {unit} ({len(names)} stand on both sides of the split)")
     lines += [f"shared: {line}" for line in _shared(leaderboard)]
     lines += shared_lines(split)
-    lines += [f"not used: {line}" for line in split.get("unused", [])]
+    lines += split.get("remarks", [])
     if split["lacking"]:
         lines.append(f"lacking: {split['lacking']} episode(s) lack what the run asks for and are not used; see manifest.json")
     if split["quarantined"]:

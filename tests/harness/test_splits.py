@@ -134,6 +134,17 @@ def test_leave_one_session_out_without_validation_trains_on_all_others() -> None
     assert all(len(fold.train) == 6 and not fold.validation for fold in split.folds)
 
 
+@pytest.mark.parametrize("kind", ["leave_one_episode_out", "leave_one_session_out", "leave_one_participant_out"])
+def test_of_two_units_each_is_left_out_where_none_validates(kind: str) -> None:
+    two = [EpisodeRef(name, (), rank, session=name, participant=name) for rank, name in enumerate("ab")]
+    folds = make_split(two, SplitConfig(kind=kind, validation_share=0.0), SPEC).folds
+    assert [(fold.train, fold.validation, fold.test) for fold in folds] == [(("b",), (), ("a",)), (("a",), (), ("b",))]
+    with pytest.raises(BadInput, match="needs 3"):
+        make_split(two, SplitConfig(kind=kind), SPEC)
+    with pytest.raises(BadInput, match="needs 2"):
+        make_split(two[:1], SplitConfig(kind=kind, validation_share=0.0), SPEC)
+
+
 def test_a_range_over_ids_that_are_numbers_means_the_ids() -> None:
     labs = [EpisodeRef(str(number), (), rank) for rank, number in enumerate((10, 11, 12, 20))]
     fold = make_split(labs, SplitConfig(train="10-12", test="20"), SPEC).folds[0]

@@ -15,10 +15,14 @@ from scipy.stats import pearsonr, spearmanr
 from sklearn.linear_model import LinearRegression
 
 from harness.branch import branch_names
+from harness.errors import BadInput
+from harness.report.model import headline
 from harness.request import default_branches, every_branch
+from harness.run import _Manifest
 
 FEATURES = ["sharpness", "noise", "contrast", "blur", "motion", "light"]
 SOURCES = ["attic", "barn", "cellar", "dock", "hall", "loft", "yard"]
+UNUSED = "not used: 1 column(s) are no features: 'clip' (168 of 168 cells are no number, first in row 1)"
 MODELS = {"linear": 7, "ridge": 7, "mlp_small": 257, "mlp_medium": 2561}
 
 
@@ -51,8 +55,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def out(folder: Path) -> str:
     """What one command prints."""
     data = write(folder / "scores.csv", columns())
+    head, *lines = data.read_text().splitlines()
+    data.write_text("\n".join([f"{head},clip", *(f"{line},clip {i}" for i, line in enumerate(lines))]))
     done = espalier(folder / "home", "run", data, "table.group=source", "table.target=mos", "--out", folder / "run")
     assert done.code == 0, done.err
+    assert UNUSED in done.err
     return done.out
 
 
@@ -115,6 +122,7 @@ def test_the_odd_source_is_named_and_is_the_same_for_every_model(out: str, board
         odd = row(board, branch, "quality_score")["detail"]["outlier_fold"]
         assert (odd["fold"], odd["group"]) == ("6", "yard") and odd["distance"] > odd["threshold"]
     assert "yard, the same for every model" in out
+    assert UNUSED in " ".join(out.split())
 
 
 def test_the_command_prints_it_all(out: str, folder: Path) -> None:
@@ -193,8 +201,12 @@ def test_what_is_not_used_stands_above_every_number(tmp_path: Path) -> None:
     board = run_here(ready)
     rows = "27 of 168 rows have no target"
     column = "1 column(s) are no features: 'blur' (1 of 168 cells are no number, first in row 1)"
-    [said_column, said_rows] = board["split"]["unused"]
-    assert said_column.startswith(column) and said_rows.startswith(rows) and said_rows.endswith("attic 3 of 24, hall 24 of 24")
+    [said_column, said_rows] = board["split"]["remarks"]
+    assert (
+        said_column.startswith(f"not used: {column}")
+        and said_rows.startswith(f"not used: {rows}")
+        and said_rows.endswith("attic 3 of 24, hall 24 of 24")
+    )
     markdown = (tmp_path / "run" / "leaderboard.md").read_text()
     assert f"not used: {rows}" in markdown and "not used: 1 column(s) are no features: 'blur'" in markdown
     # The source without any target has no fold: the head and the table count the same.
@@ -203,14 +215,65 @@ def test_what_is_not_used_stands_above_every_number(tmp_path: Path) -> None:
     assert [lost.episode for lost in ready.quarantined] == ["hall"] and board["split"]["quarantined"] == 1
 
 
-def test_two_sources_are_held_out_and_many_are_drawn(tmp_path: Path) -> None:
+def sources(file: Path, count: int) -> Path:
     rng = np.random.default_rng(1)
-    for count, kind in ((2, "held_out_episode"), (3, "leave_one_session_out"), (101, "held_out_session")):
-        data = {f"s{i:03d}": (rng.normal(size=(2, 6)), rng.normal(size=2)) for i in range(count)}
-        ready = prepared(write(tmp_path / f"{count}.csv", data), tmp_path / f"run{count}", *WORDS, branches=CHEAP)
-        assert ready.plan.split.kind == kind
-        ready = prepared(tmp_path / f"{count}.csv", tmp_path / "all", *WORDS, "split.episodes=[s000,s001]", branches=CHEAP)
-        assert ready.plan.split.kind == "held_out_episode"
+    return write(file, {f"s{i:03d}": (rng.normal(size=(4, 6)), rng.normal(size=4)) for i in range(count)})
+
+
+def test_up_to_a_hundred_sources_are_left_out_in_turn_and_more_are_drawn(tmp_path: Path) -> None:
+    for count, kind in ((2, "leave_one_session_out"), (100, "leave_one_session_out"), (101, "held_out_session")):
+        file = sources(tmp_path / f"{count}.csv", count)
+        split = prepared(file, tmp_path / f"run{count}", *WORDS, branches=CHEAP).plan.split
+        assert split.kind == kind and len(split.folds) == (count if count <= 100 else 1)
+        words = (*WORDS, "split.episodes=[s000,s001]")
+        split = prepared(file, tmp_path / "all", *words, branches=CHEAP).plan.split
+        assert [(fold.train, fold.test) for fold in split.folds] == [(("s001",), ("s000",)), (("s000",), ("s001",))]
+
+
+def test_two_sources_have_two_folds_and_no_interval(tmp_path: Path) -> None:
+    board = run_here(prepared(sources(tmp_path / "2.csv", 2), tmp_path / "run", *WORDS, branches=CHEAP))
+    found = row(board, "linear", "quality_score")
+    assert {fold["group"]: fold["n"] for fold in found["detail"]["per_fold"].values()} == {"s000": 4, "s001": 4}
+    assert found["ci_low"] is None and found["detail"]["outlier_fold"] is None and board["split"]["remarks"] == []
+
+
+@pytest.mark.parametrize(
+    ("count", "words", "said"),
+    [
+        (
+            101,
+            (),
+            "groups are not left out in turn (more than 100 groups): 30 of 101 are tested, drawn once (held_out_session); ask "
+            "for all in turn with split.kind=leave_one_session_out",
+        ),
+        (
+            2,
+            ("split.validation_share=0.1",),
+            "groups are not left out in turn (one of two groups cannot validate as well): 1 of 2 are tested, drawn once "
+            "(held_out_episode); ask for all in turn with split.validation_share=0",
+        ),
+    ],
+)
+def test_sources_that_are_drawn_are_said_to_be(tmp_path: Path, count: int, words: tuple[str, ...], said: str) -> None:
+    file = sources(tmp_path / "scores.csv", count)
+    board = run_here(prepared(file, tmp_path / "run", *WORDS, *words, branches=("prior",)))
+    assert board["split"]["remarks"] == [said] and said in headline(board)
+    # What it says to ask for does it, and who asks for another split is told nothing.
+    in_turn = prepared(file, tmp_path / "asked", *WORDS, said.rpartition(" ")[2], branches=("prior",)).plan.split
+    assert len(in_turn.folds) == count
+    other = prepared(file, tmp_path / "other", *WORDS, "split.test_share=0.5", branches=("prior",))
+    assert _Manifest(other).remarks == []
+
+
+@pytest.mark.parametrize("words", [(), ("split.validation_share=0.1",)])
+def test_one_source_alone_is_said_to_be_one(tmp_path: Path, words: tuple[str, ...]) -> None:
+    file = sources(tmp_path / "one.csv", 1)
+    with pytest.raises(BadInput, match=r"one\.csv: one group alone \(table\.group=source\) cannot be split .*chronological"):
+        prepared(file, tmp_path / "run", *WORDS, *words, branches=CHEAP)
+    with pytest.raises(BadInput, match=r"^the split needs 2 sessions, the data set has 1$"):
+        prepared(file, tmp_path / "run", *WORDS, "split.kind=held_out_session", branches=CHEAP)
+    ready = prepared(file, tmp_path / "run", *WORDS, "split.kind=chronological", branches=CHEAP)
+    assert ready.plan.split.kind == "chronological"
 
 
 def test_heads_for_tables_run_on_tables_and_on_nothing_else() -> None:
