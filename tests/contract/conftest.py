@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from named import named, named_for
 
 from harness.branch import branch_names, make_branch
 from harness.config import load_config
@@ -19,6 +20,19 @@ from harness.tasks import task_ids
 SECONDS = 12.0
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    about = "put a branch that is not registered through the suite too, e.g. package.module:Mine (may be repeated)"
+    parser.addoption("--branch", action="append", metavar="MODULE:CLASS", help=about)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Tests that take a `name` are run for the NAMES of their module and for what `--branch` names."""
+    names = getattr(metafunc.module, "NAMES", None)
+    if names is not None and "name" in metafunc.fixturenames:
+        table = getattr(metafunc.module, "TABLE", False)
+        metafunc.parametrize("name", [*names, *named_for(metafunc.config, table)])
+
+
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Four episodes of two sessions."""
@@ -28,7 +42,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def plan(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Plan:
+def plan(demo: Path, tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Plan:
     """An ingested run: two episodes train, one validates, one tests."""
     home = tmp_path_factory.mktemp("home")
     words = ["split.train=0,2", "split.validation=3", "split.test=1", f"store.uri={home / 'store'}"]
@@ -44,6 +58,7 @@ def plan(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Plan:
     split = make_split(refs, config.split, spec)
     # Branches with frames or latents of their own, which ingest must know; and the latents they forecast, as tasks.
     models = [name for name in branch_names() if make_branch(name, preset="tiny").card.family not in ("floor", "head")]
+    models += named(pytestconfig)
     latents = {f"future_latent[{encoder}]" for name in models for encoder in make_branch(name, preset="tiny").encoders}
     made = Plan(
         dataset,

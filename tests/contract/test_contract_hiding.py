@@ -27,7 +27,7 @@ def without(plan: Plan, hidden: tuple[str, ...] = (), only: tuple[str, ...] = ()
 
 def needs_of(plan: Plan) -> list[tuple[Task, Needs]]:
     """What every branch, and one that wants everything, asks for of every task that the test episode poses."""
-    branches = [plan.make_branch(name) for name in branch_names()]
+    branches = [plan.make_branch(name) for name in dict.fromkeys([*branch_names(), *plan.branches])]
     tasks = [plan.task(task) for task in Workbench(plan).record(plan.split.folds[0].test[0]).tasks]
     asked = [(task, branch.needs(task)) for task in tasks for branch in branches if branch.route(task) is not None]
     return list(dict.fromkeys([*asked, *((task, EVERYTHING) for task in tasks)]))

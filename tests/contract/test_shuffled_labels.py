@@ -10,14 +10,11 @@ from harness.leakage.labels import LABELS, label_canary
 from harness.pipeline.fit import FitJob
 from harness.pipeline.plan import Plan
 
-
-def families() -> list:
-    """Floors and heads at once, models among the slow tests."""
-    quick = {name: make_branch(name, preset="tiny").card.family in ("floor", "head") for name in branch_names()}
-    return [pytest.param(name, marks=() if fast else (pytest.mark.slow,)) for name, fast in quick.items()]
+# Floors and heads at once, models among the slow tests.
+QUICK = {name: make_branch(name, preset="tiny").card.family in ("floor", "head") for name in branch_names()}
+NAMES = [pytest.param(name, marks=() if quick else (pytest.mark.slow,)) for name, quick in QUICK.items()]
 
 
-@pytest.mark.parametrize("name", families())
 def test_on_shuffled_labels_it_falls_to_the_floor(name: str, plan: Plan, tmp_path: Path) -> None:
     branch = plan.make_branch(name)
     answered = [t for t in plan.tasks if plan.task(t).answer in LABELS and branch.route(plan.task(t)) is not None]

@@ -4,6 +4,7 @@ import csv
 
 import numpy as np
 import pytest
+from named import named
 
 from harness.config import load_config
 from harness.dataset import open_dataset
@@ -19,7 +20,7 @@ ROWS = 40  # of a group
 
 
 @pytest.fixture(scope="session")
-def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
+def plan(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Plan:
     """An ingested run: three groups train, one validates, one tests. A few cells are empty."""
     home = tmp_path_factory.mktemp("table")
     rng = np.random.default_rng(0)
@@ -41,7 +42,17 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
     assert not faults
     spec = config.windows.spec()
     split = make_split(refs, config.split, spec)
-    made = Plan(dataset, home / "run", str(home / "store"), config, spec, split, ("quality_score",), ("ridge",), ("oracle",))
+    made = Plan(
+        dataset,
+        home / "run",
+        str(home / "store"),
+        config,
+        spec,
+        split,
+        ("quality_score",),
+        ("ridge", *named(pytestconfig)),
+        ("oracle",),
+    )
     for ref in refs:
         assert getattr(ingest_episode(made, ref), "reason", None) is None
     return with_widths(made)
