@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 TOLERANCE = 1e-15
-"""Relative; what the order of a sum may move in the last digit."""
+"""Relative; what the order of a sum may move in the last digit: such a figure is reproduced, and it is said."""
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,7 @@ class Figure:
         reason: Why it cannot be recomputed.
         ours: What the evaluator here says of the same rows.
         floor: What costs nothing.
+        exact: True where the last digit counts as well: figures of counts, whose sums have no order.
     """
 
     place: str
@@ -28,13 +29,20 @@ class Figure:
     reason: str = ""
     ours: str = ""
     floor: str = ""
+    exact: bool = False
 
     @property
     def reproduced(self) -> bool | None:
         """None where it cannot be recomputed."""
         if self.recomputed is None:
             return None
-        return abs(self.published - self.recomputed) <= TOLERANCE * max(1.0, abs(self.published))
+        apart = abs(self.published - self.recomputed)
+        return apart <= (0.0 if self.exact else TOLERANCE * abs(self.published))
+
+    @property
+    def same(self) -> bool:
+        """True where it is recomputed to the last digit."""
+        return self.published == self.recomputed
 
 
 def table(figures: Iterable[Figure]) -> list[str]:
@@ -42,7 +50,7 @@ def table(figures: Iterable[Figure]) -> list[str]:
     lines = ["| files | figure | published | recomputed | | ours | floor |", "|---|---|---|---|---|---|---|"]
     for figure in figures:
         if figure.recomputed is not None and not isinstance(figure.published, int):
-            mark = "reproduced" if figure.reproduced else "**differs**"
+            mark = ("reproduced" if figure.same else "last digit differs") if figure.reproduced else "**differs**"
             cells = (
                 figure.place,
                 figure.name,

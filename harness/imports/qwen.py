@@ -101,12 +101,16 @@ def _figures(folder: Path, name: str, done: dict[str, Any], board: dict[str, Any
         if ("copy", task) in rows:
             floor += f"; copy of the current action (privileged) {short(rows['copy', task]['detail']['accuracy'])}"
         ours = f"{_metric(task)} {short(row[part])}"
-        found.append(Figure(f"qwen/{name}", key, stated[key], done["published"].get(task, {}).get(asked), "", ours, floor))
+        found.append(
+            Figure(f"qwen/{name}", key, stated[key], done["published"].get(task, {}).get(asked), "", ours, floor, exact=True)
+        )
     counted = {
         "num_samples": done["rows"], "num_eval_episodes": done["episodes"], "held_out_episode_count": done["episodes"],
         "num_unseen_label_samples": done["unseen_rows"],
     }  # fmt: skip
-    return found + [Figure(f"qwen/{name}", key, stated[key], value) for key, value in counted.items() if key in stated]
+    return found + [
+        Figure(f"qwen/{name}", key, stated[key], value, exact=True) for key, value in counted.items() if key in stated
+    ]
 
 
 def _floor(by_theirs: float | None, floor: dict[str, Any], metric: str | None) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from threadpoolctl import threadpool_limits
 
 from harness.errors import BadInput
-from harness.imports.figure import Figure, counts, not_reproducible, table
+from harness.imports.figure import TOLERANCE, Figure, counts, not_reproducible, table
 from harness.imports.qwen import qwen, versions
 from harness.imports.single_episode import absent, single_episode
 
@@ -38,11 +38,12 @@ def reproduce(folder: Path) -> tuple[list[Figure], list[str]]:
 
 def _report(figures: list[Figure], pairs: list[str], rest: list[str]) -> list[str]:
     asked = [figure for figure in figures if figure.reproduced is not None]
-    hit = sum(bool(figure.reproduced) for figure in asked)
+    same, close = sum(figure.same for figure in asked), sum(bool(figure.reproduced) and not figure.same for figure in asked)
     lines = [
         "# Published figures, recomputed from their own rows",
         "",
-        f"{hit} of {len(asked)} published numbers that their rows carry are reproduced (relative tolerance 1e-15).",
+        f"{same} of {len(asked)} published numbers that their rows carry are reproduced to the last digit; of {close} more the "
+        f"last digit differs (relative tolerance {TOLERANCE!r}, for figures that are no counts).",
         "",
         *table(figures),
         "",

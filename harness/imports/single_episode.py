@@ -5,9 +5,12 @@ or as `y_true` and `y_pred` arrays; `windows.csv` holds the labels of all its wi
 """
 
 import csv
+import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,6 +52,25 @@ class Recomputed:
     floors: dict[str, str]
 
 
+@contextmanager
+def _one_line(path: Path) -> Iterator[None]:
+    """What a file that is not the published one can raise, as bad input."""
+    try:
+        yield
+    except (
+        LookupError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        ArithmeticError,
+        EOFError,
+        OSError,
+        BadZipFile,
+        zlib.error,
+    ) as error:
+        raise BadInput(f"{path}: not what was published ({type(error).__name__}: {first_line(error)}); fetch it anew") from error
+
+
 class Recording:
     """Labels of all windows of the recording.
 
@@ -57,9 +79,14 @@ class Recording:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.windows = {int(row["window_index"]): row for row in _rows(folder / "windows.csv")}
-        self.objects = {int(row["window_index"]): row["objects"] for row in _rows(folder / "window_object_labels.csv")}
-        self.vocabulary = [str(word) for word in read_object(folder / "object_vocab.json")["vocab"]]
+        with _one_line(folder / "windows.csv"):
+            self.windows = {int(row["window_index"]): row for row in _rows(folder / "windows.csv")}
+            for row in self.windows.values():
+                int(row["end_frame"]), float(row["action_fraction"]), row["action_label"], row["subtask_label"]
+        with _one_line(folder / "window_object_labels.csv"):
+            self.objects = {int(row["window_index"]): row["objects"] for row in _rows(folder / "window_object_labels.csv")}
+        with _one_line(folder / "object_vocab.json"):
+            self.vocabulary = [str(word) for word in read_object(folder / "object_vocab.json")["vocab"]]
 
     def changes(self) -> NDArray[np.int64]:
         """Frames on which the action changes: where a label first leads, its share of the window says on which frame it began."""
@@ -107,10 +134,8 @@ def absent(folder: Path) -> list[str]:
 
 def _figures(place: Path, name: str, recording: Recording) -> Iterator[Figure]:
     stated = read_object(place / "metrics.json")
-    try:
+    with _one_line(place):
         given = _recomputed(place, recording)
-    except (KeyError, ValueError, IndexError, OSError) as error:
-        raise BadInput(f"{place}: predictions that cannot be read ({type(error).__name__}: {first_line(error)})") from error
     for key, value in stated.items():
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             reason = _TRAINING if key.startswith("train_final") or key == "majority_baseline_accuracy" else _SETTING

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import shutil
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from harness.imports import definitions
+from harness.imports.figure import Figure, table
 from harness.imports.reproduce import main, reproduce
 from harness.imports.single_episode import single_episode
 
@@ -29,6 +31,7 @@ def made(published: Path):
 def test_every_figure_that_the_rows_carry_is_reproduced(made) -> None:
     asked = {(f.place, f.name): f for f in made[0] if f.recomputed is not None}
     assert all(figure.reproduced for figure in asked.values())
+    assert "of 1 more the last digit differs" in "\n".join(made[1])
     # To the last digit; but one is a mean whose last digit hangs on the order of its sum.
     differ = [key for key, figure in asked.items() if figure.published != figure.recomputed]
     assert differ == [("single_episode/minimal/timeline_subtask", "balanced_accuracy")]
@@ -86,6 +89,49 @@ def test_a_figure_that_is_not_reproduced_is_told(published: Path, tmp_path: Path
     assert main([str(tmp_path)]) == 1
     [line] = [line for line in capsys.readouterr().out.splitlines() if "**differs**" in line]
     assert "0.05001" in line and "0.05 |" in line
+
+
+def test_the_last_digit_is_told_and_counts_where_nothing_can_move_it() -> None:
+    near = math.nextafter(0.05, 1)
+    marks = {
+        "reproduced": Figure("a", "f", 0.05, 0.05, exact=True),
+        "last digit differs": Figure("a", "f", 0.05, near),
+        "**differs**": Figure("a", "f", 0.05, near, exact=True),
+    }
+    for mark, figure in marks.items():
+        assert f"| {mark} |" in table([figure])[-1]
+        assert figure.reproduced is (mark != "**differs**")
+    # A small figure is not reproduced by one that is near in absolute terms.
+    assert Figure("a", "f", 1e-14, 1.05e-14).reproduced is False
+
+
+DAMAGE = {
+    "other header": ("windows.csv", lambda data: b"a,b\n1,2\n"),
+    "a cell": ("windows.csv", lambda data: data.replace(data.split(b"\n")[1].split(b",")[0], b"x", 1)),
+    "short rows": ("windows.csv", lambda data: data + b"7\n"),
+    "objects": ("window_object_labels.csv", lambda data: data.replace(b"objects", b"things")),
+    "no vocabulary": ("object_vocab.json", lambda data: b"{}"),
+    "a number": ("object_vocab.json", lambda data: b'{"vocab": 3}'),
+    "cut arrays": ("mlp/hand_trajectory_forecast/predictions.npz", lambda data: data[: len(data) // 2]),
+    "torn arrays": ("mlp/hand_trajectory_forecast/predictions.npz", lambda data: data[:400] + bytes(400) + data[800:]),
+    "no arrays": ("mlp/caption_grounding/predictions.npz", lambda data: b""),
+    "other rows": ("minimal/timeline_action/predictions.csv", lambda data: b"window_index,true_label\n1,a\n"),
+}
+
+
+@pytest.mark.parametrize("what", DAMAGE)
+def test_a_damaged_file_is_one_line(what: str, published: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    name, damage = DAMAGE[what]
+    skip = shutil.ignore_patterns("raw_*")
+    shutil.copytree(published / "single_episode", tmp_path / "single_episode", ignore=skip, copy_function=shutil.copyfile)
+    path = tmp_path / "single_episode" / name
+    data = path.read_bytes()
+    path.write_bytes(damage(data))
+    assert path.read_bytes() != data
+    assert main([str(tmp_path)]) == 2
+    said = capsys.readouterr()
+    place = path if path.parent == tmp_path / "single_episode" else path.parent
+    assert said.out == "" and said.err.count("\n") == 1 and str(place) in said.err, said.err
 
 
 def test_bad_input_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
