@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from harness.ablate.deltas import build
+from harness.ablate.earlier import earlier_variants, ordered
 from harness.ablate.still import still_of
 from harness.ablate.text import markdown
 from harness.ablate.variants import (
@@ -93,10 +94,20 @@ def ablate(asked: Asked, console: Console) -> Ablated:
         variants = _variants(asked, replacements, plan)
         _tell(console, f"{len(variants)} variants: {', '.join(variant.name for variant in variants)}")
         outcomes += run_together([_arm(request, variant, plan) for variant in variants], console)
-    ablation = build(request.out, {variant: folder_of(request.out, variant) for variant in variants}, still_of(plan))
-    write_json(request.out / "ablation.json", ablation)
-    (request.out / "ablation.md").write_text(markdown(ablation))
+    ablation = tabulate(request.out, variants, still_of(plan), console)
     return Ablated(ablation, max(outcome.exit_code for outcome in outcomes))
+
+
+def tabulate(out: Path, variants: list[Variant], still: dict[str, str], console: Console) -> dict[str, Any]:
+    """Write the tables of these variants and of those that an earlier call left in the folder; see `build`."""
+    others = sorted({path.parent for path in (out / VARIANTS).glob("*/manifest.json")} - {folder_of(out, v) for v in variants})
+    earlier, lines = earlier_variants(out, others)
+    for line in lines:
+        _tell(console, line)
+    ablation = build(out, {variant: folder_of(out, variant) for variant in ordered([*variants, *earlier])}, still)
+    write_json(out / "ablation.json", ablation)
+    (out / "ablation.md").write_text(markdown(ablation))
+    return ablation
 
 
 def folder_of(out: Path, variant: Variant) -> Path:

@@ -13,6 +13,8 @@ from harness.errors import BadInput
 from harness.hiding import Sight
 
 BLOCK = "features/"
+KINDS = ("without", "only", "replace")
+"""In the order of the tables."""
 
 
 @dataclass(frozen=True)
