@@ -126,6 +126,10 @@ def _full(asked: Asked, replacements: list[Variant]) -> Request:
     for name in asked.modalities:
         if name not in known:
             raise BadInput(f"--modality {name}: no such modality{suggest(name, known)}")
+    if asked.modalities and replacements and not (asked.leave_one_out or asked.only):
+        raise BadInput(
+            f"--modality {asked.modalities[0]} beside --replace: say --leave-one-out, --only or both too, or leave it out"
+        )
     for variant in replacements:
         data_set_blocks((), [variant.old, variant.new])
     return replace(request, branches=branches, also=tuple(variant.new for variant in replacements))

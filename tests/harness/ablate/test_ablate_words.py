@@ -9,6 +9,7 @@ from factories import write_xperience_episode
 WRONG = [
     (("--replace", "audio"), "OLD=NEW"),
     (("--replace", "imu_acel=logmel_*"), "did you mean 'imu_accel_gyro'"),
+    (("--replace", "imu_*=logmel_*", "-m", "imu"), "--modality imu beside --replace: say --leave-one-out, --only or both too"),
     (("--modality", "adio"), "did you mean 'audio'"),
     (("-b", "oracle"), "-b oracle: it answers from the targets"),
     (("hidden=[vidoe]",), "hidden: 'vidoe' is not known; did you mean 'video'"),
