@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.ablate.arms import Arm
-from harness.ablate.means import HELPED, Part, means_of
+from harness.ablate.means import HELPED, Part, means_of, within
 from harness.ablate.variants import Variant
 from harness.compare import Contrast, Side, compare, power_line
 from harness.errors import BadInput
@@ -174,7 +174,7 @@ def _cell(scene: _Scene, row: dict[str, Any], variant: Variant, status: str, rea
         "evidence": row["evidence"],
         "full": row["value"],
         **dict.fromkeys(("value", "coverage", "delta", "ci_low", "ci_high", "p", "p_adjusted", "verdict", "leaning", "mde")),
-        **dict.fromkeys(("n_clusters", "margin", "test", "correction", "skill_full", "skill", "skill_delta")),
+        **dict.fromkeys(("n_clusters", "margin", "within_margin", "test", "correction", "skill_full", "skill", "skill_delta")),
     }
 
 
@@ -187,6 +187,7 @@ def _numbers(contrast: Contrast, full: dict[str, Any], row: dict[str, Any], vacu
         "delta": contrast.difference,
         "verdict": HELPED[contrast.verdict],
         "leaning": HELPED[contrast.leaning] if contrast.leaning else None,
+        "within_margin": within(contrast.ci_low, contrast.ci_high, contrast.margin),
         "test": contrast.test,
         "correction": contrast.correction,
         "skill_full": skills[0],

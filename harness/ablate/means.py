@@ -58,7 +58,8 @@ def _mean(branch: str, variant: str, parts: list[Part]) -> dict[str, Any]:
         "n_tasks": len(counted),
         "skill_delta": float(np.mean(deltas)) if deltas else None,
         "median": float(np.median(deltas)) if deltas else None,
-        **dict.fromkeys(("ci_low", "ci_high", "p", "p_adjusted", "verdict", "leaning", "mde")),
+        **dict.fromkeys(("ci_low", "ci_high", "p", "p_adjusted", "verdict", "leaning", "within_margin", "mde")),
+        "margin": MARGIN,
         "n_clusters": 0,
         "tasks": [part.task for part in counted],
         "left_out": {
@@ -99,8 +100,14 @@ def _decide(entries: list[dict[str, Any]]) -> None:
                 "p_adjusted": float(adjusted[i]),
                 "verdict": HELPED[verdict],
                 "leaning": _leaning(value) if verdict == "inconclusive" else None,
+                "within_margin": within(value - half, value + half, MARGIN),
                 "mde": detectable(error, n),
             }
+
+
+def within(low: float | None, high: float | None, margin: float | None) -> bool | None:
+    """True where an interval lies inside the margin: it may be told from 0 there, and still matters to nobody."""
+    return None if low is None or high is None or margin is None else -margin < low and high < margin
 
 
 def _leaning(value: float) -> str | None:

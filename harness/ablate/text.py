@@ -11,8 +11,8 @@ from harness.report.markdown import escape, render_section
 from harness.report.section import Section, number
 from harness.report.terminal import print_section
 
-MEAN_COLUMNS = ("variant", "mean", "95 % interval", "verdict", "median", "tasks", "not shown", "N/A", "G", "MDE")
-CELL_COLUMNS = ("task", "metric", "full", "variant", "delta", "95 % interval", "verdict", "MDE", "G", "answered")
+MEAN_COLUMNS = ("variant", "mean", "95 % interval", "margin", "verdict", "median", "tasks", "not shown", "N/A", "G", "MDE")
+CELL_COLUMNS = ("task", "metric", "full", "variant", "delta", "95 % interval", "margin", "verdict", "MDE", "G", "answered")
 MOST_ON_A_TERMINAL = 40  # compared cells; above that their tables stand in the file alone
 
 
@@ -37,7 +37,8 @@ def headline(ablation: dict[str, Any]) -> list[str]:
         f"hash {split['hash']}; {ablation['power']}",
         f"every delta is the {ablation['orientation']}; the same samples in every arm, paired by cluster, "
         f"seeds {ablation['seeds']} averaged within their episode",
-        "verdict: on what was taken away; max-T over the variants of a branch (and task). tied: within the margin",
+        "verdict: on what was taken away; max-T over the variants of a branch (and task). tied: within the margin; what helps or "
+        "hurts within the margin is told from 0 by so many clusters, and too small to matter",
         "means are over tasks, of differences in skill, (value - floor) / (ceiling - floor), which has no unit; "
         "a skill has no lower end, so one task can rule a mean: read the median beside it",
         "not shown: the task does not show it anyway, or no fitted and no tested row has a value of it that varies. "
@@ -84,6 +85,7 @@ def _mean(mean: dict[str, Any]) -> tuple[str, ...]:
         mean["variant"],
         _signed(mean["skill_delta"]),
         _interval(mean),
+        number(mean["margin"]),
         _verdict(mean),
         _signed(mean["median"]),
         str(mean["n_tasks"]),
@@ -104,6 +106,7 @@ def _cell(cell: dict[str, Any]) -> tuple[str, ...]:
         number(cell["value"]),
         _signed(cell["delta"]),
         _interval(cell),
+        number(cell["margin"]),
         verdict,
         number(cell["mde"]),
         str(cell["n_clusters"]),
@@ -122,6 +125,8 @@ def _interval(entry: dict[str, Any]) -> str:
 
 
 def _verdict(entry: dict[str, Any]) -> str:
+    if entry["within_margin"] and entry["verdict"] in {"helps", "hurts"}:
+        return f"{entry['verdict']}, within the margin"
     return f"{entry['verdict'] or '-'}{f', leans: {entry["leaning"]}' if entry['leaning'] else ''}"
 
 

@@ -79,6 +79,7 @@ def test_delta_interval_and_p_by_hand(ablation: dict[str, Any], out: Path, task:
     sums = [abs(np.dot(signs, parts)) for signs in product((1, -1), repeat=6)]
     assert found["p"] == pytest.approx(np.mean(np.array(sums) >= abs(sum(parts)) - 1e-9))
     assert found["p_adjusted"] >= found["p"] - 1e-12
+    assert found["within_margin"] == (max(abs(whole - half), abs(whole + half)) < found["margin"])
     rows = [
         next(r for r in leaderboard(f)["rows"] if (r["branch"], r["task"]) == ("ridge", task))
         for f in (out, folder_of(out, variant))
@@ -138,7 +139,11 @@ def test_the_tables_say_it(ablation: dict[str, Any]) -> None:
     assert "G = 6" in text and "above 0 what was taken away helped" in text
     assert "- N/A imu\\_to\\_hand\\_pose: all that it is shown is hidden (imu)" in text
     assert "not shown in imu\\_to\\_hand\\_pose" in text
-    assert "helps" in text
+    assert "helps" in text and "within the margin |" not in text
+    [row] = [line for line in text.splitlines() if line.startswith("| contact") and "helps" in line][:1]
+    small = {**ablation, "cells": [c | {"within_margin": True} for c in ablation["cells"]]}
+    [again] = [line for line in markdown(small).splitlines() if line.startswith("| contact") and "helps" in line][:1]
+    assert again == row.replace("helps |", "helps, within the margin |") != row
 
 
 def test_runs_on_other_recordings_are_not_compared(ablation: dict[str, Any], out: Path, tmp_path: Path) -> None:

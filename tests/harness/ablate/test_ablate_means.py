@@ -66,6 +66,15 @@ def test_eight_clusters_can_tell_and_variants_are_one_family() -> None:
     assert found["without_imu"]["verdict"] == "inconclusive"
     assert found["without_imu"]["p_adjusted"] >= found["without_imu"]["p"]
     assert found["without_body"]["verdict"] == "tied"
+    assert [found[name]["within_margin"] for name in ("without_audio", "without_imu", "without_body")] == [False, False, True]
     [refitted] = means_of([part("a", clear.tolist(), refit_ratio=1 / 7)], ["without_audio"])
     width = found["without_audio"]["ci_high"] - found["without_audio"]["ci_low"]
     assert refitted["ci_high"] - refitted["ci_low"] == pytest.approx(width * np.sqrt(1 + 8 / 7))
+
+
+def test_what_helps_less_than_the_margin_says_so() -> None:
+    tiny = 0.001 + 0.0001 * np.random.default_rng(0).normal(size=8)
+    [mean] = means_of([part("a", tiny.tolist())], ["without_audio"])
+    assert (mean["verdict"], mean["within_margin"], mean["margin"]) == ("helps", True, 0.02)
+    [half] = means_of([part("a", (tiny + 0.019).tolist())], ["without_audio"])  # its interval ends above the margin
+    assert (half["verdict"], half["within_margin"]) == ("helps", False)
