@@ -12,6 +12,7 @@ from rich.text import Text
 from typer.exceptions import TyperException
 from typer.main import get_command
 
+from harness.console import PlainConsole
 from harness.errors import BadInput, UnreadableEpisode, WorkFailed
 
 INTERRUPTED = 130  # what typer makes of Ctrl-C
@@ -39,7 +40,7 @@ Out = Annotated[Path, typer.Option("--out", help="Folder for the result.")]
 def console(*, error: bool = False) -> Console:
     """A console; as wide as a table needs where the output is no terminal."""
     width = None if (sys.stderr if error else sys.stdout).isatty() else 160
-    return Console(stderr=error, width=width, soft_wrap=width is not None)
+    return PlainConsole(stderr=error, width=width, soft_wrap=width is not None)
 
 
 @app.command("demo-data")

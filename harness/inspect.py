@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.card import first_line
+from harness.console import plain
 from harness.dataset import Dataset
 from harness.episode import Episode, Modality, Track
 from harness.errors import UnreadableEpisode
@@ -187,7 +188,7 @@ def _print_rows(console: Console, title: str, columns: tuple[str, ...], rows: li
     for name in columns:
         table.add_column(name)
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(Text(plain(cell)) for cell in row))
     console.print(table)
 
 

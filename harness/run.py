@@ -13,6 +13,7 @@ from rich.text import Text
 
 from harness.branch import Artifact
 from harness.bundle import Bundle, find_bundles
+from harness.console import plain
 from harness.episode import EpisodeRef
 from harness.errors import BadInput, UnreadableEpisode
 from harness.inspect import print_card
@@ -31,7 +32,6 @@ from harness.pipeline.workbench import Workbench
 from harness.progress import progress
 from harness.readers.table import TableReader
 from harness.reference import PRIVILEGED
-from harness.report.section import plain
 from harness.request import Prepared, Request, data_hash, frozen, prepare
 from harness.score import read_manifest, score_run
 from harness.shared_content import Shared

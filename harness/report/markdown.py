@@ -2,8 +2,9 @@
 
 from typing import Any
 
+from harness.console import plain
 from harness.report.model import capabilities, headline, tables
-from harness.report.section import Section, plain
+from harness.report.section import Section
 
 
 def render_markdown(leaderboard: dict[str, Any], accesses: str = "") -> str:

@@ -1,10 +1,7 @@
 """One table of a report, and numbers as its cells."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 @dataclass(frozen=True)
@@ -20,11 +17,6 @@ class Section:
     title: str
     columns: tuple[str, ...]
     rows: Sequence[tuple[str, ...]]
-
-
-def plain(text: str) -> str:
-    """Text that comes from data, without what would move the cursor of whoever prints it."""
-    return _CONTROL.sub(" ", text)
 
 
 def interval(low: float | None, high: float | None) -> str:

@@ -6,8 +6,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from harness.console import plain
 from harness.report.model import LEFT_COLUMNS, headline, tables
-from harness.report.section import Section, plain
+from harness.report.section import Section
 
 
 def print_leaderboard(leaderboard: dict[str, Any], console: Console, accesses: str = "") -> None:
