@@ -82,17 +82,18 @@ class Arm:
         """What the branch was shown, see `harness.hiding.Sight`."""
         return dict(self.manifest["sights"].get(branch, {}).get(task, {}))
 
-    def why_not(self, branch: str, task: str) -> str:
-        """Why the branch has no answer here; empty where it has one."""
+    def why_not(self, branch: str, task: str) -> tuple[str, str] | None:
+        """Status of the cell (`failed`: its fit ended with an error) and why the branch has no answer; None where it has one."""
         if blind := self.sight(branch, task).get("blind"):
-            return str(blind)
+            return "not_answered", str(blind)
         row = self.rows.get((branch, task))
         if row is None:
             fits = (line for line in self.manifest["failed"] if line.startswith(f"fit {branch} fold "))
-            return next((line.partition(": ")[2] for line in fits), "it was not fitted")
+            why = next((line.partition(": ")[2] for line in fits), None)
+            return ("not_answered", "it was not fitted") if why is None else ("failed", why)
         if set(row["failures"]) == {Status.UNSUPPORTED.value} and not row["coverage"]:
-            return self._unsupported(branch, task) or "none of its rows can be answered with what is left"
-        return ""
+            return "not_answered", self._unsupported(branch, task) or "none of its rows can be answered with what is left"
+        return None
 
     def _unsupported(self, branch: str, task: str) -> str:
         """What the fit had to say of a task that it could not learn; empty where it said nothing."""

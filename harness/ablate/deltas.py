@@ -141,7 +141,7 @@ def _sides(
     whole, seen = scene.full.why_not(branch, task), scene.full.sight(branch, task)["views"]
     for variant, arm in arms.items():
         if reason := whole or arm.why_not(branch, task):
-            reasons[variant] = ("not_answered", reason)
+            reasons[variant] = reason
         elif nothing := _takes_nothing(seen, arm.sight(branch, task)["views"], scene.still):
             reasons[variant] = ("not_shown", nothing)
         elif (mine := arm.states(branch, task)).keys() != states.keys():
@@ -173,6 +173,7 @@ def _cell(scene: _Scene, row: dict[str, Any], variant: Variant, status: str, rea
         "vacuous": task["vacuous"],
         "evidence": row["evidence"],
         "full": row["value"],
+        "coverage_full": row["coverage"],
         **dict.fromkeys(("value", "coverage", "delta", "ci_low", "ci_high", "p", "p_adjusted", "verdict", "leaning", "mde")),
         **dict.fromkeys(("n_clusters", "margin", "within_margin", "test", "correction", "skill_full", "skill", "skill_delta")),
     }
@@ -200,8 +201,9 @@ def _by_cluster(task: dict[str, Any], metric: Metric, full: State, other: State)
     """(G,) what each cluster adds to the difference in skill; NaN where it has no rows or there is no skill."""
     there = support(metric, full) & support(metric, other)
     out, floor = np.full(len(there), np.nan), task["floor"]["value"]
+    alone = int(there.sum()) == 1  # the value of one cluster is what it adds; leaving it out leaves nothing to take a value of
     if there.any() and floor is not None and floor != task["ceiling"]:
-        (_, of_full), (_, of_other) = (mean_contributions(metric, side[..., there, :]) for side in (full, other))
+        (whole, of_full), (less, of_other) = (mean_contributions(metric, side[..., there, :]) for side in (full, other))
         # Towards the ceiling is up, whichever way the metric points.
-        out[there] = (of_full - of_other) / (task["ceiling"] - floor)
+        out[there] = (whole - less if alone else of_full - of_other) / (task["ceiling"] - floor)
     return out

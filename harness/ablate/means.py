@@ -64,6 +64,7 @@ def _mean(branch: str, variant: str, parts: list[Part]) -> dict[str, Any]:
         "tasks": [part.task for part in counted],
         "left_out": {
             "not_answered": [p.task for p in parts if p.status == "not_answered"],
+            "failed": [p.task for p in parts if p.status == "failed"],
             "not_shown": [p.task for p in parts if p.status == "not_shown"],
             "without_skill": [p.task for p in parts if p.status == "compared" and p.skill_delta is None],
         },

@@ -11,7 +11,20 @@ from harness.report.markdown import escape, render_section
 from harness.report.section import Section, number
 from harness.report.terminal import print_section
 
-MEAN_COLUMNS = ("variant", "mean", "95 % interval", "margin", "verdict", "median", "tasks", "not shown", "N/A", "G", "MDE")
+MEAN_COLUMNS = (
+    "variant",
+    "mean",
+    "95 % interval",
+    "margin",
+    "verdict",
+    "median",
+    "tasks",
+    "not shown",
+    "N/A",
+    "failed",
+    "G",
+    "MDE",
+)
 CELL_COLUMNS = ("task", "metric", "full", "variant", "delta", "95 % interval", "margin", "verdict", "MDE", "G", "answered")
 MOST_ON_A_TERMINAL = 40  # compared cells; above that their tables stand in the file alone
 
@@ -68,6 +81,7 @@ def cell_sheets(ablation: dict[str, Any]) -> list[Sheet]:
             rows = [_cell(cell) for cell in cells if cell["status"] == "compared"]
             shown = [cell["task"] for cell in cells if cell["reason"] == UNTOUCHED]
             notes = [f"N/A {cell['task']}: {cell['reason']}" for cell in cells if cell["status"] == "not_answered"]
+            notes += [f"failed, and so without a number: {cell['task']}" for cell in cells if cell["status"] == "failed"]
             notes += [f"failed {line}" for line in variant["failed"] if line.split()[1].removesuffix(":") == branch]
             notes += [
                 f"not shown in {c['task']}: {c['reason']}" for c in cells if c["status"] == "not_shown" and c["task"] not in shown
@@ -91,6 +105,7 @@ def _mean(mean: dict[str, Any]) -> tuple[str, ...]:
         str(mean["n_tasks"]),
         str(len(left["not_shown"])),
         str(len(left["not_answered"])),
+        str(len(left["failed"])),
         str(mean["n_clusters"]),
         number(mean["mde"]),
     )
@@ -99,6 +114,9 @@ def _mean(mean: dict[str, Any]) -> tuple[str, ...]:
 def _cell(cell: dict[str, Any]) -> tuple[str, ...]:
     unit = f" [{cell['unit']}]" if cell["unit"] else ""
     verdict = f"vacuous: {cell['vacuous']}" if cell["vacuous"] else _verdict(cell)
+    if None not in (cell["coverage"], cell["coverage_full"]) and cell["coverage"] < cell["coverage_full"]:
+        # What is not answered is scored as a failure: part of the difference may be that, and not what the sensor tells.
+        verdict += f"; answers {_percent(cell['coverage'])} of its rows, the full arm {_percent(cell['coverage_full'])}"
     return (
         cell["task"],
         f"{cell['metric']}{unit} {'up' if cell['direction'] == 'up' else 'down'}",
@@ -110,8 +128,13 @@ def _cell(cell: dict[str, Any]) -> tuple[str, ...]:
         verdict,
         number(cell["mde"]),
         str(cell["n_clusters"]),
-        "-" if cell["coverage"] is None else f"{100 * cell['coverage']:.0f} %",
+        "-" if cell["coverage"] is None else _percent(cell["coverage"]),
     )
+
+
+def _percent(share: float) -> str:
+    """Rounded down: what is not quite all is not said to be all."""
+    return f"{int(100 * share + 1e-9)} %"
 
 
 def _signed(value: float | None) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
+from shutil import copytree
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from harness.ablate.text import markdown
 from harness.ablate.variants import Variant, only, without
 from harness.errors import BadInput
 from harness.evaluate import evaluate
+from harness.manifest import write_json
 from harness.score import held_of, read_manifest
 from harness.tables import by_task
 
@@ -144,6 +146,44 @@ def test_the_tables_say_it(ablation: dict[str, Any]) -> None:
     small = {**ablation, "cells": [c | {"within_margin": True} for c in ablation["cells"]]}
     [again] = [line for line in markdown(small).splitlines() if line.startswith("| contact") and "helps" in line][:1]
     assert again == row.replace("helps |", "helps, within the margin |") != row
+
+
+def test_what_answers_less_says_so_beside_its_verdict(ablation: dict[str, Any]) -> None:
+    assert cell(ablation, "ridge", "contact_prediction", HAND.name)["coverage_full"] == 1
+    assert "the full arm" not in markdown(ablation).partition("## ridge, without")[2]
+    some = {**ablation, "cells": [c | {"coverage": 0.519} if c["variant"] == HAND.name else c for c in ablation["cells"]]}
+    [row] = [line for line in markdown(some).splitlines() if "; answers" in line and line.startswith("| contact")]
+    assert "helps; answers 51 % of its rows, the full arm 100 % |" in row
+
+
+def test_a_fit_that_ended_with_an_error_is_failed_and_not_na(ablation: dict[str, Any], out: Path, tmp_path: Path) -> None:
+    crashed = tmp_path / IMU.name
+    copytree(folder_of(out, IMU), crashed)  # as a crash leaves it: a line in the manifest, no rows
+    line = "fit ridge fold 0 seed 0: MemoryError: no room"
+    write_json(crashed / "manifest.json", read_manifest(crashed) | {"failed": [line]})
+    board = leaderboard(crashed)
+    write_json(crashed / "leaderboard.json", board | {"rows": [r for r in board["rows"] if r["branch"] != "ridge"]})
+    found = build(out, {IMU: crashed}, {})
+    one = cell(found, "ridge", "contact_prediction", IMU.name)
+    assert (one["status"], one["reason"], one["delta"]) == ("failed", "MemoryError: no room", None)
+    [mean] = [m for m in found["means"] if m["branch"] == "ridge"]
+    # Where nothing is left to see it has no answer, whether its fit ran or not.
+    assert mean["left_out"]["not_answered"] == ["imu_to_hand_pose"]
+    assert mean["left_out"]["failed"] == ["contact_prediction", "hand_trajectory_forecast"]
+    text = markdown(found).replace("\\", "")
+    assert "- failed, and so without a number: contact_prediction" in text and f"- failed {line}" in text
+    assert "N/A contact_prediction" not in text
+
+
+def test_one_cluster_is_one_in_the_means_too(tmp_path: Path) -> None:
+    root = write_planted(tmp_path / "data", episodes=6, frames=80)
+    words = ("split.train=0-3", "split.validation=4", "split.test=5")
+    found = ablated(root, tmp_path / "run", [HAND], ("ridge",), TASKS[:2], *words)
+    [mean] = found["means"]
+    cells = [cell(found, "ridge", task, HAND.name) for task in TASKS[:2]]
+    assert [mean["n_clusters"], *(c["n_clusters"] for c in cells)] == [1, 1, 1]
+    assert (mean["verdict"], mean["ci_low"], mean["p"]) == ("inconclusive", None, None)
+    assert mean["leaning"] == ("helps" if mean["skill_delta"] > 0 else "hurts")
 
 
 def test_runs_on_other_recordings_are_not_compared(ablation: dict[str, Any], out: Path, tmp_path: Path) -> None:

@@ -36,11 +36,12 @@ def test_what_is_not_there_is_left_out_and_named() -> None:
         part("a", [0.1, 0.2, 0.3]),
         Part("ridge", "without_audio", "b", "not_shown", None, np.zeros(0)),
         Part("ridge", "without_audio", "c", "not_answered", None, np.zeros(0)),
+        Part("ridge", "without_audio", "d", "failed", None, np.zeros(0)),
         Part("ridge", "without_audio", "vacuous", "compared", None, np.full(3, np.nan)),
     ]
     [mean] = means_of(parts, ["without_audio"])
     assert mean["skill_delta"] == pytest.approx(0.2) and mean["n_tasks"] == 1
-    assert mean["left_out"] == {"not_answered": ["c"], "not_shown": ["b"], "without_skill": ["vacuous"]}
+    assert mean["left_out"] == {"not_answered": ["c"], "failed": ["d"], "not_shown": ["b"], "without_skill": ["vacuous"]}
 
 
 def test_nothing_to_average_is_null() -> None:
