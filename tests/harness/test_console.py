@@ -48,15 +48,14 @@ def test_bars_are_still_drawn() -> None:
     assert "\x1b[" in file.getvalue() and "100%" in file.getvalue()
 
 
-def test_a_group_of_a_table_stays_on_its_line(tmp_path: Path) -> None:
-    """Inspection prints names of columns, groups and files."""
-    names = ("noise\u2028forged: line", "blur\x85forged: line")
-    rows = "".join(f"a{SEPARATORS[0]}b,x{i},y,1\n" for i in range(3))
-    file = tmp_path / "scores.csv"
-    file.write_text(f"source,{names[0]},{names[1]},mos\n{rows}", newline="")
-    done = call("inspect", file, "table.group=source", "table.target=mos", "table.features=[]")
-    assert done.code == 2 and len(done.err.splitlines()) == 1 and "forged" not in done.err
-    file.write_text(f"source,{names[0]},x,mos\n" + "".join(f"a,t{i},1,1\n" for i in range(3)), newline="")
+@pytest.mark.parametrize("character", ["\u2028", "\x85", "\u202e"])
+def test_a_group_of_a_table_stays_on_its_line(tmp_path: Path, character: str) -> None:
+    """Inspection names groups that have no target, as they stand in the file."""
+    group, file = f"b{character}forged", tmp_path / "scores.csv"
+    file.write_text(
+        "source,x,mos\n" + "".join(f"{name},1,{mos}\n" for name, mos in (("a", 1), (group, ""), ("c", 2))), newline=""
+    )
     done = call("inspect", file, "table.group=source", "table.target=mos")
-    [line] = [line for line in done.out.splitlines() if "forged" in line]
-    assert done.code == 0 and "no features" in line
+    lines = [line for line in done.out.splitlines() if "forged" in line]
+    assert done.code == 3 and character not in done.out + done.err
+    assert [line.partition("forged")[0][-2:] for line in lines] == ["b ", "b "] and lines[1].startswith("quarantined b forged")
