@@ -326,10 +326,11 @@ def _numbers_of(unlisted: Collection[str], by_index: Mapping[int, str]) -> set[i
 
 
 def _shares(units: list[str], config: SplitConfig) -> tuple[set[str], set[str]]:
-    """Units of test and validation, drawn in a seeded order; at least one each while two remain."""
+    """Units of test and validation, drawn in a seeded order; at least one each while two remain, and none where none is asked."""
     order = [units[i] for i in np.random.default_rng(config.seed).permutation(len(units))]
     n_test = max(1, round(config.test_share * len(units)))
-    n_validation = max(1, round(config.validation_share * len(units))) if len(units) - n_test > 1 else 0
+    validates = config.validation_share > 0 and len(units) - n_test > 1
+    n_validation = max(1, round(config.validation_share * len(units))) if validates else 0
     return set(order[:n_test]), set(order[n_test : n_test + n_validation])
 
 

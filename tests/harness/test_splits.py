@@ -134,6 +134,14 @@ def test_leave_one_session_out_without_validation_trains_on_all_others() -> None
     assert all(len(fold.train) == 6 and not fold.validation for fold in split.folds)
 
 
+@pytest.mark.parametrize("kind", ["held_out_episode", "held_out_session"])
+def test_where_none_is_to_validate_none_does(kind: str) -> None:
+    [fold] = make_split(refs(), SplitConfig(kind=kind, validation_share=0.0), SPEC).folds
+    assert not fold.validation and len(fold.train) + len(fold.test) == len(refs())
+    [fold] = make_split(refs(), SplitConfig(kind=kind, validation_share=1e-3), SPEC).folds
+    assert fold.validation
+
+
 @pytest.mark.parametrize("kind", ["leave_one_episode_out", "leave_one_session_out", "leave_one_participant_out"])
 def test_of_two_units_each_is_left_out_where_none_validates(kind: str) -> None:
     two = [EpisodeRef(name, (), rank, session=name, participant=name) for rank, name in enumerate("ab")]
