@@ -16,6 +16,7 @@ from harness.held import Held, classes_of
 from harness.imports.folder import bundle_folder
 from harness.imports.problems import Problems
 from harness.imports.source import shown
+from harness.metrics.probability import are_probabilities
 from harness.record import EpisodeRecord, file_stem
 from harness.tables import predictions_table, write_atomically
 from harness.tasks.base import Task
@@ -26,7 +27,7 @@ Place = tuple[int, int]
 STRANGE = "row(s) of samples that the run does not test left out"
 MISSING = "sample(s) without a row, which count as missing"
 UNKNOWN = "answer(s) with words that no target has"
-ODD_PROBABILITIES = "row(s) with another number of probabilities than classes"
+ODD_PROBABILITIES = "row(s) whose probabilities are none over the classes, which count as the worst"
 
 
 @dataclass
@@ -139,7 +140,9 @@ class Binder:
 
     def _probabilities(self, task: Task, rows: list[dict[str, Any]], classes: tuple[str, ...]) -> NDArray[np.float32] | None:
         given = [row["probabilities"] for row in rows]
+        tried = np.array([numbers is not None for numbers in given], bool)
         if not any(given):
+            self.odd[task.id][ODD_PROBABILITIES] += int(tried.sum())
             return None
         if not classes:
             raise BadInput(
@@ -147,7 +150,8 @@ class Binder:
                 '{"classes": {"TASK": [labels in their order]}}'
             )
         table, odd = matrix(given, len(classes))
-        self.odd[task.id][ODD_PROBABILITIES] += int((odd & np.array([bool(p) for p in given])).sum())
+        fine = ~odd & are_probabilities(table.astype(np.float64), one=task.answer == "label")
+        self.odd[task.id][ODD_PROBABILITIES] += int((tried & ~fine).sum())
         return table
 
     def finish(self, details: dict[str, Any]) -> list[Bundle]:

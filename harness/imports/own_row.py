@@ -71,7 +71,7 @@ def _answer(status: str, kind: str, body: dict[str, Any]) -> dict[str, Any]:
     if status == Status.OK.value and any(value is None for value in found.values()):
         status, found = Status.SCHEMA_ERROR.value, dict.fromkeys(wanted)
     odd = body.get("probabilities")
-    probabilities = None if odd is None or status != Status.OK.value else _numbers(odd)
+    probabilities = None if odd is None or status != Status.OK.value else _numbers(odd) or []  # empty: given, and no numbers
     return found | {"status": status, "probabilities": probabilities}
 
 

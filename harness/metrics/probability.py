@@ -37,12 +37,26 @@ def probability_state(truth: Targets, rows: Predictions, classes: tuple[str, ...
     usable: NDArray[np.bool_] = np.zeros(len(rows), bool)
     if rows.probabilities is not None and rows.probabilities.shape[1] == len(classes) and classes:
         p = rows.probabilities.astype(np.float64)
-        usable = rows.ok & np.isfinite(p).all(axis=1) & (p >= 0).all(axis=1) & (p <= 1 + _SUM_TOLERANCE).all(axis=1)
+        usable = rows.ok & are_probabilities(p, one=truth.labels is not None)
     if truth.labels is not None:
         total = p.sum(axis=1)
-        usable &= np.abs(total - 1) <= _SUM_TOLERANCE
         return _labels(truth, np.where(usable[:, None], p, 0.0) / np.where(usable, total, 1.0)[:, None], usable, classes, seen)
     return _sets(truth, np.where(usable[:, None], np.minimum(p, 1.0), 0.0), usable, classes, seen)
+
+
+def are_probabilities(p: NDArray[np.float64], *, one: bool) -> BoolArray:
+    """Rows whose numbers are probabilities.
+
+    Args:
+        p: (n, C) numbers.
+        one: True where one class is right, and so the numbers of a row sum to 1.
+
+    Returns:
+        (n,) bool.
+    """
+    fine: BoolArray = (np.isfinite(p) & (p >= 0) & (p <= 1 + _SUM_TOLERANCE)).all(axis=1)
+    with np.errstate(all="ignore"):  # rows that are not finite are none already
+        return fine & (np.abs(p.sum(axis=1) - 1) <= _SUM_TOLERANCE) if one else fine
 
 
 def _labels(truth: Targets, p: NDArray[np.float64], usable: BoolArray, classes: tuple[str, ...], seen: BoolArray) -> State:

@@ -209,12 +209,25 @@ def test_every_fold_and_seed_is_asked_for(tmp_path: Path) -> None:
 
 def test_classes_of_probabilities_come_in_a_file_beside(run: Path, tmp_path: Path) -> None:
     rows = [row | ({"probabilities": [0.75, 0.25]} if row["task"] == "timeline_action" else {}) for row in right_rows()]
-    rows[0]["probabilities"] = [0.2]
+    odd = ([0.2], [-1.0, 2.0], [5.0, 5.0], [float("nan"), 1.0], [0.0, 0.0], "0.5", [])
+    for rank, numbers in enumerate(odd):
+        rows[index_of("timeline_action", rank)]["probabilities"] = numbers
+    sets = index_of("object_relevance")
+    rows[sets]["probabilities"], rows[sets + 1]["probabilities"] = [0.9, 0.9, 0.0], [1.5, 0.0, 0.0]
     about = tmp_path / "about.json"
-    about.write_text(json.dumps({"classes": {"timeline_action": ["pour", "stir"]}, "inputs": {"timeline_action": ["imu"]}}))
-    row = bound(run, tmp_path, rows, about)["timeline_action"]
+    about.write_text(
+        json.dumps(
+            {
+                "classes": {"timeline_action": ["pour", "stir"], "object_relevance": ["cup", "kettle", "pan"]},
+                "inputs": {"timeline_action": ["imu"]},
+            }
+        )
+    )
+    found = bound(run, tmp_path, rows, about)
+    row = found["timeline_action"]
     assert row["probabilities"]["log_loss"] > 0 and row["value"] == 1.0
-    assert "1 row(s) with another number of probabilities" in row["detail"]["notes"][0]
+    assert row["detail"]["notes"] == ["7 row(s) whose probabilities are none over the classes, which count as the worst"]
+    assert found["object_relevance"]["detail"]["notes"][0].startswith("1 row(s) whose probabilities are none")
     about.write_text('{"classes": [3]}')
     done = imported(tmp_path / "rows.jsonl", tmp_path / "again", about, "--targets", run, kind="jsonl")
     assert done.code == 2 and "about.json" in done.err and done.err.count("\n") == 1
