@@ -54,7 +54,7 @@ def are_probabilities(p: NDArray[np.float64], *, one: bool) -> BoolArray:
     Returns:
         (n,) bool.
     """
-    fine: BoolArray = (np.isfinite(p) & (p >= 0) & (p <= 1 + _SUM_TOLERANCE)).all(axis=1)
+    fine: BoolArray = np.asarray((np.isfinite(p) & (p >= 0) & (p <= 1 + _SUM_TOLERANCE)).all(axis=1), bool)
     with np.errstate(all="ignore"):  # rows that are not finite are none already
         return fine & (np.abs(p.sum(axis=1) - 1) <= _SUM_TOLERANCE) if one else fine
 
