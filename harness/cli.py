@@ -12,7 +12,7 @@ from rich.text import Text
 from typer.exceptions import TyperException
 from typer.main import get_command
 
-from harness.console import PlainConsole
+from harness.console import PlainConsole, plain
 from harness.errors import BadInput, UnreadableEpisode, WorkFailed
 
 INTERRUPTED = 130  # what typer makes of Ctrl-C
@@ -212,7 +212,7 @@ def import_(
 
     request = make_request(kind, files, out, targets, name, allow_partial=allow_partial)
     for line in import_predictions(request):
-        console().print(Text(line), soft_wrap=True)
+        console().print(Text(plain(line)), soft_wrap=True)
 
 
 @app.command("list")
@@ -334,5 +334,5 @@ def main() -> None:
 
 def _stop(line: str, code: int) -> NoReturn:
     if line:
-        console(error=True).print(Text(f"espalier: {line}", style="red"), soft_wrap=True)
+        console(error=True).print(Text(f"espalier: {plain(line)}", style="red"), soft_wrap=True)
     sys.exit(code)

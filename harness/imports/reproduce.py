@@ -9,6 +9,7 @@ from pathlib import Path
 
 from threadpoolctl import threadpool_limits
 
+from harness.console import plain
 from harness.errors import BadInput
 from harness.imports.figure import TOLERANCE, Figure, counts, not_reproducible, table
 from harness.imports.qwen import qwen, versions
@@ -65,7 +66,7 @@ def main(words: list[str]) -> int:
     try:
         figures, lines = reproduce(Path(words[0]))
     except BadInput as error:
-        sys.stderr.write(f"reproduce: {error}\n")
+        sys.stderr.write(f"reproduce: {plain(str(error))}\n")
         return 2
     sys.stdout.write("\n".join(lines) + "\n")
     return 0 if all(figure.reproduced is not False for figure in figures) else 1

@@ -6,7 +6,9 @@ from pathlib import Path
 
 from harness.card import suggest
 from harness.errors import BadInput
+from harness.imports.source import check_file
 from harness.reference import PRIVILEGED
+from harness.tasks.base import FLOORS
 
 FORMATS = {
     "xperience-json": "harness.imports.xperience:import_xperience",
@@ -48,11 +50,14 @@ def make_request(
     if kind not in FORMATS:
         raise BadInput(f"import {kind!r}: no such format{suggest(kind, list(FORMATS))}; there are {', '.join(FORMATS)}")
     for file in files:
-        if not file.is_file():
-            raise BadInput(f"{file}: no such file")
+        check_file(file)
     called = out.resolve().name if name is None else name
-    if not _NAME.fullmatch(called) or called in PRIVILEGED:
-        raise BadInput(f"--name {called!r}: a branch is named by letters, digits and ._:@+-, and not {' or '.join(PRIVILEGED)}")
+    if not _NAME.fullmatch(called):
+        raise BadInput(f"--name {called!r}: a branch is named by letters, digits and ._:@+-; give another")
+    if called in PRIVILEGED or called in FLOORS:
+        raise BadInput(
+            f"--name {called!r}: the name of the evaluator's own rows ({', '.join((*PRIVILEGED, *FLOORS))}); give another"
+        )
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise BadInput(f"--out {out}: is there already and is not empty; give another folder")
     return ImportRequest(kind, tuple(files), out, called, targets, allow_partial)

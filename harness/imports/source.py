@@ -41,12 +41,23 @@ def read_rows(path: Path) -> Iterator[Row]:
     readers: dict[str, Callable[[Path], Iterator[Row]]] = {".jsonl": _jsonl, ".csv": _csv, ".parquet": _parquet}
     if path.suffix not in readers:
         raise BadInput(f"{path}: rows come as {', '.join(readers)}; give one of these")
-    if not path.is_file():
-        raise BadInput(f"{path}: no such file")
+    check_file(path)
     try:
         yield from readers[path.suffix](path)
     except OSError as error:
         raise BadInput(f"{path}: cannot be read ({first_line(error)})") from error
+
+
+def check_file(path: Path) -> None:
+    """Refuse what cannot be opened.
+
+    Raises:
+        BadInput: There is no such file, or it is a folder.
+    """
+    if path.is_dir():
+        raise BadInput(f"{path}: a folder; give the files in it")
+    if not path.is_file():
+        raise BadInput(f"{path}: no such file")
 
 
 def read_object(path: Path) -> dict[str, Any]:

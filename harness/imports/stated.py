@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.console import plain
 from harness.errors import BadInput
 from harness.imports.problems import Problems
 from harness.imports.source import read_object, shown
@@ -48,7 +49,7 @@ class Stated:
         """What to say where the stated accuracy is not that of the rows; empty where it is, or where there is none."""
         if None in (self.accuracy, accuracy) or self.accuracy == accuracy:
             return ""
-        return f"{self.file.name} states accuracy {self.accuracy!r}, these rows give {accuracy!r}: is it of other rows?"
+        return f"{plain(self.file.name)} states accuracy {self.accuracy!r}, these rows give {accuracy!r}: is it of other rows?"
 
 
 def read_stated(files: Sequence[Path]) -> Stated | None:

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 # No input of any task: the labels themselves, and what was made from the whole recording (only calibration counts as known).
 NEVER_OBSERVED = ("action", "subtask", "main_task", "target", "point_cloud")
 CAPTION_TEXT = ("objects", "interaction")
+Floor = Literal["majority", "prior", "persistence", "chance", "majority_of_test", "prior_of_test", "fixed_answer"]
+FLOORS: tuple[str, ...] = get_args(Floor)
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ class Task(ABC):
     views: ClassVar[tuple[ViewSpec, ...]] = (ViewSpec(),)
     metric: ClassVar[str]
     unit: ClassVar[str] = ""
-    floor: ClassVar[Literal["majority", "prior", "persistence", "chance", "majority_of_test", "prior_of_test", "fixed_answer"]]
+    floor: ClassVar[Floor]
     ceiling: ClassVar[float]
     mechanism: ClassVar[str] = ""
     requires: ClassVar[tuple[str, ...]]

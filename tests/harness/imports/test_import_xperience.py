@@ -360,6 +360,14 @@ def test_a_csv_row_that_is_no_utf8_is_damaged(tmp_path: Path) -> None:
     assert "rows.csv:1" in imported(file, tmp_path / "again").err
 
 
+def test_a_file_name_with_control_characters_stays_on_its_line(tmp_path: Path) -> None:
+    file = write_lines(tmp_path / "a\n\x1b[31mb.jsonl", [*rows(), "{"])
+    done = imported(file, tmp_path / "made")
+    assert done.code == 2 and done.err.count("\n") == 1 and "\x1b" not in done.err and "a  [31mb.jsonl:13" in done.err
+    done = imported(file, tmp_path / "x\n\x1by", "--allow-partial", "--name", "x")
+    assert done.code == 0 and "\x1b" not in done.out and "x  y; `espalier" in done.out
+
+
 def test_markup_and_control_characters_stay_text(tmp_path: Path) -> None:
     lines = rows()
     label = "<img src=x onerror=alert(1)>\x1b[31m\x00 | a"

@@ -249,6 +249,9 @@ def test_files_that_are_none(run: Path, tmp_path: Path) -> None:
     write_lines(tmp_path / "rows.jsonl", right_rows())
     for words, said in (
         (("--name", "oracle"), "oracle"),
+        (("--name", "majority"), "the evaluator's own rows"),
+        (("--name", "prior_of_test"), "the evaluator's own rows"),
+        ((tmp_path,), "a folder; give the files in it"),
         (("--name", "a b"), "a b"),
         (("--targets", tmp_path / "nowhere"), "not a run folder"),
     ):
