@@ -16,7 +16,7 @@ from scipy.spatial import cKDTree
 
 from harness.episode import BoolArray, FloatArray, Modality
 from harness.errors import BadInput
-from harness.leakage.clips import CLIP, NEAR, Moving, keys_of, matching_bins, modality
+from harness.leakage.clips import CLIP, Moving, keys_of, matching_bins, modality
 from harness.leakage.fingerprint import BIN_S, read_fingerprint
 from harness.leakage.words import some
 from harness.record import EpisodeRecord, file_stem
@@ -134,8 +134,8 @@ class _Index:
         for number, episode in enumerate(self.names):
             one = load(episode)
             for track in one.series:
-                moving = np.flatnonzero(one.of(track).moves)
-                keys.setdefault(track, []).append(keys_of(one.of(track).values[moving]))
+                moving = np.flatnonzero(one.of(track).moves.any(axis=1))
+                keys.setdefault(track, []).append(keys_of(one.of(track), moving)[0])
                 places.setdefault(track, []).append(np.stack([np.full(len(moving), number), moving], axis=1))
         counts = {track: sum(map(len, found)) for track, found in keys.items()}
         self.probes: dict[str, tuple[cKDTree, NDArray[np.int64]]] = {}
@@ -152,10 +152,10 @@ class _Index:
             if track not in mine.series:
                 continue
             clips = mine.of(track)
-            rows = np.flatnonzero(clips.moves[::STEP]) * STEP
-            reach = np.sqrt(NEAR * clips.energy[rows])
+            rows = np.flatnonzero(np.any(clips.moves, axis=1)[::STEP]) * STEP
+            sought, reach = keys_of(clips, rows)
             count = min(NEIGHBOURS, tree.n)
-            distance, at = tree.query(keys_of(clips.values[rows]), k=list(range(1, count + 1)))
+            distance, at = tree.query(sought, k=list(range(1, count + 1)))
             near = distance <= reach[:, None]
             row, _ = np.nonzero(near)
             hits = places[at[near]]

@@ -1,7 +1,8 @@
 """What a recording looks like, in few numbers: written by ingest, compared at scoring to find one recording under two names.
 
-Per track, four numbers for every quarter of a second: the mean over its samples of a fixed random projection of what was
-measured. Projections are fixed by a track's name and width, so the same content has the same numbers in every run.
+Per track, numbers for every quarter of a second: the means of its channels over its samples, in 64 bits: an offset of 1e5 would
+leave nothing of a motion in 32. Of tracks with many channels, and of pictures, four fixed random projections instead. They are
+fixed by a track's name and width, so the same content has the same numbers in every run.
 """
 
 from hashlib import blake2b
@@ -19,14 +20,15 @@ from harness.tables import TARGET_SCHEMA, by_task
 
 FINGERPRINT = "(fingerprint)"  # as a task in a targets file
 BIN_S = 0.25
-NUMBERS = 4  # per track and bin
+NUMBERS = 4  # per bin, of a track that is projected
+MOST = 32  # channels of a track that is not: they have units of their own, and a projection would follow the largest numbers
 DESCRIPTOR, FRAMES = "descriptor/", "frames/"
 CELLS = 8  # frames without a descriptor are looked at as 8 x 8 mean gray levels
 # Words say nothing of who else said them, tables have a check of their own, and what stands still is no content.
 _LEFT_OUT = (Modality.LANGUAGE, Modality.TABLE, Modality.CALIBRATION, Modality.MAP)
 
-Fingerprint = dict[str, NDArray[np.float32]]
-"""Track -> (bins, NUMBERS), NaN where nothing was measured in the bin."""
+Fingerprint = dict[str, FloatArray]
+"""Track -> (bins, C), NaN where nothing was measured in the bin."""
 
 
 def fingerprint(episode: Episode) -> Fingerprint:
@@ -45,7 +47,8 @@ def fingerprint_table(found: Fingerprint) -> pa.Table:
     columns = {
         "task": pa.array([FINGERPRINT] * len(names)),
         "sample": pa.array(names, pa.string()),
-        "values": pa.array([found[name].reshape(-1) for name in names], pa.list_(pa.float32())),
+        "item": pa.array([found[name].shape[1] for name in names], pa.int32()),
+        "near": pa.array([found[name].reshape(-1).astype(np.float64) for name in names], pa.list_(pa.float64())),
     }
     rows = [columns.get(field.name, pa.nulls(len(names), field.type)).cast(field.type) for field in TARGET_SCHEMA]
     return pa.Table.from_arrays(rows, schema=TARGET_SCHEMA)
@@ -58,8 +61,8 @@ def read_fingerprint(path: Path) -> Fingerprint:
         BadInput: It is damaged.
     """
     try:
-        rows = [row for _, table in by_task(path, [FINGERPRINT]) for row in table.select(["sample", "values"]).to_pylist()]
-        return {row["sample"]: np.array(row["values"], np.float32).reshape(-1, NUMBERS) for row in rows}
+        rows = [row for _, table in by_task(path, [FINGERPRINT]) for row in table.select(["sample", "item", "near"]).to_pylist()]
+        return {row["sample"]: np.array(row["near"], np.float64).reshape(-1, row["item"]) for row in rows}
     except (pa.ArrowException, OSError, KeyError, ValueError) as error:
         raise BadInput(f"{path}: damaged ({first_line(error)}); remove it and run again") from error
 
@@ -80,8 +83,8 @@ def _is_content(track: Track, episode: Episode) -> bool:
     )
 
 
-def _binned(track: Track, bins: int) -> NDArray[np.float32]:
-    """(bins, NUMBERS) of one track."""
+def _binned(track: Track, bins: int) -> FloatArray:
+    """(bins, C) of one track."""
     clock = track.times
     assert clock is not None, f"track {track.name} is timed"
     edges = np.searchsorted(clock, BIN_S * np.arange(bins + 1))
@@ -89,19 +92,25 @@ def _binned(track: Track, bins: int) -> NDArray[np.float32]:
         return _of_frames(track, edges)
     values, measured = numbers(track)
     good = np.isfinite(values) if measured is None else measured & np.isfinite(values)
-    whole: BoolArray = np.asarray(good.all(axis=1), bool)
-    projected = np.where(good, values, 0).astype(np.float64) @ _projection(track.name, values.shape[1])
-    sums = np.concatenate([np.zeros((1, NUMBERS)), np.cumsum(np.where(whole[:, None], projected, 0), axis=0)])
-    counts = np.concatenate([[0], np.cumsum(whole)])
-    n = (counts[edges[1:]] - counts[edges[:-1]])[:, None]
-    out: FloatArray = np.where(n > 0, (sums[edges[1:]] - sums[edges[:-1]]) / np.maximum(n, 1), np.nan)
-    return out.astype(np.float32)
+    if track.name.startswith(DESCRIPTOR) or values.shape[1] > MOST:
+        whole: BoolArray = np.repeat(np.all(good, axis=1, keepdims=True), NUMBERS, axis=1)
+        series = np.where(good, values, 0).astype(np.float64) @ _projection(track.name, values.shape[1])
+    else:
+        whole, series = good, values.astype(np.float64)
+    first = np.take_along_axis(series, whole.argmax(axis=0)[None], axis=0)  # summed from there on: what is constant stays so
+    series = series - first
+    zero = np.zeros((1, series.shape[1]))
+    sums = np.concatenate([zero, np.cumsum(np.where(whole, series, 0), axis=0)])
+    counts = np.concatenate([zero, np.cumsum(whole, axis=0)])
+    n = counts[edges[1:]] - counts[edges[:-1]]
+    out: FloatArray = np.where(n > 0, (sums[edges[1:]] - sums[edges[:-1]]) / np.maximum(n, 1) + first, np.nan)
+    return out
 
 
-def _of_frames(track: Track, edges: NDArray[np.int64]) -> NDArray[np.float32]:
+def _of_frames(track: Track, edges: NDArray[np.int64]) -> FloatArray:
     """One frame a bin, as the mean gray level of 8 x 8 cells."""
     projection = _projection(FRAMES, CELLS**2)
-    out = np.full((len(edges) - 1, NUMBERS), np.nan, np.float32)
+    out = np.full((len(edges) - 1, NUMBERS), np.nan)
     mask = track.mask()
     for i, (first, stop) in enumerate(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True)):
         middle = (first + stop) // 2

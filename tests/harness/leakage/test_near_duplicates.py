@@ -1,6 +1,7 @@
 """One recording under two names: copied, coded again, trimmed, in part; and recordings that only look alike are not flagged."""
 
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -72,7 +73,7 @@ def test_a_copy_under_another_name_is_refused_by_the_run_and_at_scoring(root: Pa
     first, second = [i for i in ids if not i.startswith("zz")]
     words = (f"split.train=[{first},{second}]", f"split.test=[{copy}]")
     plan = planned(root, tmp_path, ["ridge"], ("timeline_action",), *words)  # features are wanted, so videos are described
-    with pytest.raises(BadInput, match=rf"fold 0 fits on {first}, and {copy} is {first} under another name \({copy}#w0, "):
+    with pytest.raises(BadInput, match=rf"fold 0 fits on {first}, and {copy} is {first} under another name \({copy}#w\d+, "):
         refuse_copies(plan.out / "targets", plan.split, plan.spec)
     [job] = fitted(plan)
     write_bundle(plan, job)
@@ -159,7 +160,7 @@ def test_a_passage_shorter_than_four_seconds_or_in_one_modality_of_two_is_no_cop
     train, test = walk(rng, 120), walk(rng, 160)
     for name in test:
         test[name][60:74] = train[name][20:34]
-    test["state"][90:140] = train["state"][60:110]
+    test["state"][90:140] = train["state"][60:110] * 1.05  # alike, and not to the number
     targets_of(tmp_path / "targets", {"a": train, "b": test})
     assert find_copies(tmp_path / "targets", split_of(["a"], ["b"]), SPEC) == ()
 
@@ -192,7 +193,11 @@ def test_one_path_of_the_camera_in_two_recordings_is_no_copy_where_the_noise_of_
     path = walk(np.random.default_rng(0), 60)["state"]
     found = {}
     for episode, seed in (("a", 1), ("b", 2)):
-        found[episode] = {"camera_pose": path, "hand_left": np.random.default_rng(seed).normal(size=(60, 4)).astype(np.float32)}
+        rng = np.random.default_rng(seed)
+        found[episode] = {
+            "camera_pose": (path * (1 + 0.05 * (seed - 1))).astype(np.float32),
+            "hand_left": rng.normal(size=(60, 4)).astype(np.float32),
+        }
     targets_of(tmp_path / "targets", found)
     assert find_copies(tmp_path / "targets", split_of(["a"], ["b"]), SPEC) == ()
     targets_of(tmp_path / "targets", {"a": found["a"], "b": found["a"]})
@@ -227,7 +232,10 @@ def test_real_recordings_of_one_task_are_no_copies_of_each_other(shared_data: Pa
     dataset = open_dataset(str(shared_data / name))
     refs, _ = dataset.list_episodes()
     found = {ref.id: fingerprint(dataset.read(ref)) for ref in refs}
-    targets_of(tmp_path / "targets", found)
+    counted = {f"{ref.id}-counted": fingerprint(beside(dataset.read(ref), lambda clock: 30 * clock)) for ref in refs}
+    targets_of(tmp_path / "targets", found | counted)
+    numbered = sorted(counted)
+    assert find_copies(tmp_path / "targets", split_of(numbered[::2], numbered[1::2]), SPEC) == ()
     ids = sorted(found)
     assert len(ids) >= 5 and all(set(series) == {"state", "command"} for series in found.values())
     assert find_copies(tmp_path / "targets", split_of(ids[::2], ids[1::2]), SPEC) == ()
@@ -235,3 +243,56 @@ def test_real_recordings_of_one_task_are_no_copies_of_each_other(shared_data: Pa
     targets_of(tmp_path / "targets", twin)
     copies = find_copies(tmp_path / "targets", split_of(ids, ["twin"]), SPEC)
     assert [(copy.train, copy.test) for copy in copies] == [(ids[0], "twin")] and len(copies[0].windows) > CLIP
+
+
+def beside(episode: Episode, channel: Callable[[np.ndarray], np.ndarray]) -> Episode:
+    """With one more channel in joints and commands."""
+    more = {}
+    for name in ("state", "command"):
+        track = episode.tracks[name]
+        assert isinstance(track.data, np.ndarray) and track.times is not None
+        data = np.concatenate([track.data.astype(np.float64), channel(track.times)[:, None]], axis=1)
+        more[name] = replace(track, data=data, names=())
+    return episode.with_tracks({**episode.tracks, **more})
+
+
+def of_arm(state: np.ndarray, command: np.ndarray) -> Episode:
+    """20 samples a second."""
+    clock = np.arange(len(state)) / 20
+    tracks = (Track("state", Modality.STATE, state, clock), Track("command", Modality.COMMAND, command, clock))
+    return Episode("arm", "state", {track.name: track for track in tracks})
+
+
+def wandering(rng: np.random.Generator, samples: int, channels: int) -> np.ndarray:
+    steps = np.apply_along_axis(np.convolve, 0, rng.normal(size=(samples + 29, channels)), np.ones(30) / 30, "valid")
+    return 0.05 * np.cumsum(steps, axis=0)
+
+
+def test_an_offset_hides_no_copy(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    state, command = wandering(rng, 400, 5), wandering(rng, 400, 5)
+    for offset in (1e3, 1e5, 4e6):
+        episode = beside(of_arm(state, command), lambda clock, offset=offset: np.full(len(clock), offset))
+        targets_of(tmp_path / "targets", {"a": fingerprint(episode), "b": fingerprint(episode)})
+        [copy] = find_copies(tmp_path / "targets", split_of(["a"], ["b"]), SPEC)
+        assert len(copy.windows) >= len(SPEC.grid(400)) - 1, offset  # the last bin is not whole
+
+
+def test_the_very_numbers_of_a_sensor_are_a_copy_whatever_the_commands_say(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    state, command, other = (wandering(rng, 400, 5) for _ in range(3))
+    found = {"a": of_arm(state, command), "b": of_arm(state, other), "c": of_arm(other, command)}
+    targets_of(tmp_path / "targets", {name: fingerprint(episode) for name, episode in found.items()})
+    # One script played twice (c) is no copy: what the sensors measured differs.
+    copies = find_copies(tmp_path / "targets", split_of(["a"], ["b", "c"]), SPEC)
+    assert [(copy.train, copy.test) for copy in copies] == [("a", "b")]
+
+
+def test_what_runs_at_one_pace_throughout_is_no_copy(tmp_path: Path) -> None:
+    found = {}
+    for name, seed in (("a", 0), ("b", 1)):
+        rng = np.random.default_rng(seed)
+        driven = np.stack([0.3 * np.arange(400) / 20, 0.001 * np.cumsum(rng.normal(size=400))], axis=1)
+        found[name] = fingerprint(of_arm(driven + 0.002 * rng.normal(size=(400, 2)), np.full((400, 2), 0.3)))
+    targets_of(tmp_path / "targets", found)
+    assert find_copies(tmp_path / "targets", split_of(["a"], ["b"]), SPEC) == ()
