@@ -1,7 +1,8 @@
 """The future canary: no bit of a prediction may change when everything after its t0 is other.
 
 It goes the way of any run: a recording that is noise after t0 is ingested into a fresh store and every branch predicts from it,
-with the artifacts of the run. Rows with that t0 or an earlier one are compared with the run's own, column by column.
+with the artifacts of the run. Rows with that t0 or an earlier one are compared with the run's own, column by column. The noised
+recording is also shorter, so only samples that either has are asked for, in the same batches: no last bit may depend on that.
 """
 
 import os
@@ -10,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 
 from harness.episode import EpisodeRef
@@ -19,7 +21,11 @@ from harness.pipeline.fit import FitJob, artifact_folder
 from harness.pipeline.ingest import Quarantined, ingest_episode
 from harness.pipeline.plan import Plan
 from harness.pipeline.predict import Actor, Block
+from harness.pipeline.workbench import Workbench
+from harness.splits import Fold, Role
 from harness.tables import by_task, sample_ids
+from harness.tasks.base import Task
+from harness.window import Samples, make_samples
 
 
 @dataclass(frozen=True)
@@ -58,6 +64,27 @@ class Answer:
     heard: bool
 
 
+class SharedSamples(Workbench):
+    """Draws the samples that the run draws, as far as both recordings have them.
+
+    Args:
+        plan: On either recording.
+        true: Of the run.
+        shared: Ids that both recordings have.
+    """
+
+    def __init__(self, plan: Plan, true: Workbench, shared: Iterable[str]) -> None:
+        super().__init__(plan)
+        self._true = true
+        self._shared = np.asarray(sorted(shared), np.str_)
+
+    def samples(self, task: Task, episode: str, fold: Fold, role: Role) -> Samples:
+        """See `Workbench`; a fold's borders are those in the run's recording."""
+        drawn = self._true.samples(task, episode, fold, role).ids
+        found = make_samples(task.samples, episode, self.episode(episode).timeline, self.plan.spec)
+        return found.take(np.flatnonzero(np.isin(found.ids, drawn) & np.isin(found.ids, self._shared)))
+
+
 class FutureCanary:
     """One noised recording, ingested once for all branches of a run.
 
@@ -78,7 +105,10 @@ class FutureCanary:
         self._fitted = plan
         dataset = NoisedDataset(plan.dataset.root, plan.dataset.card, plan.dataset.inferred, t0, seed)
         self._true = replace(plan, out=folder / "true", part_of=None)
-        self._noised = replace(plan, dataset=dataset, out=folder / "noised", store_uri=str(folder / "store"), part_of=None)
+        # The shorter recording would be thinned out at other places.
+        spec = replace(plan.spec, max_per_episode=None)
+        store = str(folder / "store")
+        self._noised = replace(plan, dataset=dataset, out=folder / "noised", store_uri=store, spec=spec, part_of=None)
         for other in (self._true, self._noised):
             _link_targets(plan, other, but=() if other is self._true else (ref.id,))
         record = ingest_episode(self._noised, ref)
@@ -87,15 +117,22 @@ class FutureCanary:
 
     @cached_property
     def _actors(self) -> tuple[Actor, Actor]:
-        return Actor(self._true), Actor(self._noised)
+        true, noised = Actor(self._true), Actor(self._noised)
+        drawn = true.bench
+        for actor in (true, noised):
+            actor.bench = SharedSamples(actor.plan, drawn, self._late)
+        return true, noised
 
     @cached_property
     def _late(self) -> dict[str, bool]:
-        """Sample -> whether its t0 is after the canary's."""
+        """Sample that both recordings have -> whether its t0 is after the canary's."""
         late: dict[str, bool] = {}
+        there: set[str] = set()
         for _, table in by_task(self._true.targets_file(self.episode), self._true.tasks):
             late |= dict(zip(sample_ids(table).tolist(), (table.column("t0").to_numpy() > self.t0).tolist(), strict=True))
-        return late
+        for _, table in by_task(self._noised.targets_file(self.episode), self._noised.tasks):
+            there |= set(sample_ids(table).tolist())
+        return {sample: is_late for sample, is_late in late.items() if sample in there}
 
     @cached_property
     def _windows(self) -> list[bool]:

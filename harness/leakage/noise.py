@@ -1,4 +1,4 @@
-"""A recording that is noise after a moment, as its reader would give it: what the future canary sings of.
+"""A recording that is noise after a moment and ends early, as its reader would give it: what the future canary sings of.
 
 Noise is put where a track begins: encoded video when a frame is decoded, sound and depth when they are read, everything else in
 the array. So it goes under every transform: sizes, descriptors, features, latents, targets.
@@ -14,9 +14,10 @@ from scipy.spatial.transform import Rotation
 
 from harness import video
 from harness.dataset import Dataset
-from harness.episode import BoolArray, Episode, EpisodeRef, Modality, Source, Track, VideoFile
+from harness.episode import BoolArray, Episode, EpisodeRef, FloatArray, Modality, Source, Track, VideoFile
 from harness.store.frames import frame_of_each_time
 
+REST = 3  # one part in so many of what comes after t0 is left: how long a recording is and when it ends is the future too
 BLOCK = 1024  # samples of a source whose noise is drawn at once
 GAPS, GAP_SHARE = 3, 20  # the mask is noise too: so many gaps, each one part in so many of what comes after
 HEAD = 256  # samples that tell the scale of a source
@@ -40,8 +41,9 @@ class NoisedDataset(Dataset):
 
 
 def noised(episode: Episode, t0: float, seed: int = 0) -> Episode:
-    """The episode with every track after t0, and what was made of the whole recording, replaced by noise."""
-    return episode.with_tracks({name: _noised(track, t0, seed) for name, track in episode.tracks.items()})
+    """The episode with every track after t0, and what was made of the whole recording, replaced by noise; and cut short."""
+    end = t0 + max(float(episode.timeline[-1]) - t0, 0.0) / REST
+    return episode.with_tracks({name: _noised(_until(track, end), t0, seed) for name, track in episode.tracks.items()})
 
 
 @dataclass(frozen=True)
@@ -50,20 +52,22 @@ class NoisySource:
 
     Attributes:
         base: The samples.
+        rows: How many of them.
         cut: First row of noise.
         scale: Mean and standard deviation of the noise.
         seed: Of the noise.
     """
 
     base: Source
+    rows: int
     cut: int
     scale: tuple[float, float]
     seed: int
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """As the base."""
-        return self.base.shape
+        """As the base, but for the rows."""
+        return (self.rows, *self.base.shape[1:])
 
     @property
     def dtype(self) -> np.dtype:
@@ -97,6 +101,33 @@ class NoisyFrames:
         return rng.integers(0, 256, (height, width, 3), np.uint8)
 
 
+def _until(track: Track, end: float) -> Track:
+    """A track up to `end`; what had not begun by then keeps its first sample. A source is read no further than its times."""
+    if track.times is None:
+        return track
+    stop = max(int(np.searchsorted(track.times, end, side="right")), 1)
+    data = track.data
+    if isinstance(data, VideoFile):
+        data = _video_until(data, track.times, stop)
+    elif isinstance(data, np.ndarray):
+        data = data[:stop]
+    valid = None if track.valid is None else track.valid[:stop]
+    return replace(track, data=data, times=track.times[:stop], valid=valid)
+
+
+def _video_until(file: VideoFile, times: FloatArray, stop: int) -> VideoFile:
+    """A file up to the frames of its first `stop` times; as it is where these would get other frames then (uneven clocks)."""
+    stamps = video.timestamps(file)
+    index = frame_of_each_time(stamps, times, file)[:stop]
+    after = int(index.max(initial=-1)) + 1
+    if not 0 < after < len(stamps):
+        return file
+    short = replace(file, stop=float(stamps[after]))
+    left = video.timestamps(short)
+    same = len(left) == after and np.array_equal(frame_of_each_time(left, times[:stop], short), index)
+    return short if same else file
+
+
 def _noised(track: Track, t0: float, seed: int) -> Track:
     rng = np.random.default_rng([seed, int.from_bytes(blake2b(track.name.encode(), digest_size=4).digest())])
     if track.times is None:
@@ -106,9 +137,9 @@ def _noised(track: Track, t0: float, seed: int) -> Track:
     if isinstance(track.data, VideoFile):
         return replace(track, data=_noised_video(track.data, track, cut, seed), valid=_mask(track, cut, rng))
     if not isinstance(track.data, np.ndarray):
-        head = np.asarray(track.data.read(0, min(HEAD, track.data.shape[0])), np.float64)
+        head = np.asarray(track.data.read(0, min(HEAD, len(track.times))), np.float64)
         scale = (float(np.nanmean(head)), 3 * float(np.nanstd(head)) + 1e-3) if np.isfinite(head).any() else (0.0, 1.0)
-        return replace(track, data=NoisySource(track.data, cut, scale, seed), valid=_mask(track, cut, rng))
+        return replace(track, data=NoisySource(track.data, len(track.times), cut, scale, seed), valid=_mask(track, cut, rng))
     if track.categories:  # one more, or the noise of a label that never changes would be the label
         track = replace(track, categories=(*track.categories, "noise"))
     data = np.array(track.data)

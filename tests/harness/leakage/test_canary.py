@@ -81,6 +81,30 @@ def test_a_bidirectional_latent_cache_is_caught(root: Path, tmp_path: Path, monk
     assert one.columns == ("values",)
 
 
+@pytest.mark.parametrize("knows", [lambda t, end: t / end, lambda t, end: t > end - 2.0], ids=["progress", "the end is near"])
+def test_what_knows_how_long_the_recording_is_is_caught(root: Path, tmp_path: Path, monkeypatch, knows) -> None:
+    honest = AudioDescriptor.describe
+
+    def knowing(self: AudioDescriptor, episode: Episode) -> Track:
+        track = honest(self, episode)
+        data = track.array().copy()
+        data[:, 0] = knows(np.asarray(track.times), episode.timeline[-1])
+        return replace(track, data=data)
+
+    monkeypatch.setattr(AudioDescriptor, "describe", knowing)
+    assert found(root, tmp_path, "ridge", ("timeline_action",))
+
+
+def test_a_run_that_is_thinned_out_is_compared_at_its_own_windows(root: Path, tmp_path: Path) -> None:
+    words = ("split.train=0", "split.test=1", "windows.max_per_episode=9")
+    plan = planned(root, tmp_path, ["ridge", "leaky.branches:ScalesByBatch"], ("timeline_action", "temporal_order"), *words)
+    honest, leaky = fitted(plan)
+    canary = FutureCanary(plan, test_ref(plan), 4.0, tmp_path / "canary")
+    answer = canary.check(honest)
+    assert answer.changes == () and answer.compared >= 8 and answer.heard
+    assert canary.check(leaky).changes
+
+
 def clip_level(self: TrackBlock, episode: Episode, starts: np.ndarray, length: int):
     """Features in shares of the largest of any window: it hides in what is kept for the whole grid."""
     values, valid = honest_compute(self, episode, starts, length)
@@ -131,12 +155,14 @@ def test_every_track_is_noise_after_t0_and_untouched_before(root: Path, tmp_path
         if track.times is None:
             assert (track.modality == Modality.MAP) == (mine is not track), name
             continue
+        end = t0 + (true.timeline[-1] - t0) / 3
+        np.testing.assert_array_equal(mine.times, track.times[track.times <= end], err_msg=name)
         until = int(np.searchsorted(track.times, t0, side="left" if track.modality == Modality.COMMAND else "right"))
         np.testing.assert_array_equal(mine.mask()[:until], track.mask()[:until], err_msg=name)
-        assert (mine.mask()[until:] != track.mask()[until:]).any(), name
+        assert (mine.mask()[until:] != track.mask()[until : len(mine.times)]).any(), name
         if track.modality != Modality.VIDEO:
             np.testing.assert_array_equal(mine.array(0, until), track.array(0, until), err_msg=name)
-            late, noise = track.array(until, len(track.times)), mine.array(until, len(track.times))
+            late, noise = track.array(until, len(mine.times)), mine.array(until, len(mine.times))
             assert (late != noise).mean() > (0.7 if late.dtype.kind == "f" else 0.1), name
             if track.data is not mine.data and not isinstance(track.data, np.ndarray):
                 np.testing.assert_array_equal(mine.array(until + 3, until + 9), noise[3:9])  # however it is cut
@@ -151,8 +177,10 @@ def test_frames_are_noise_from_the_first_one_after_t0(root: Path, tmp_path: Path
         store.write(recording, Wants(frames=(FramesWant("fisheye_cam0", 32, 32),)), "key")
         shown.append(store.open("key").tracks["frames/fisheye_cam0@32x32"].array())
     times = episode.timeline
-    same = (shown[0] == shown[1]).all(axis=(1, 2, 3))
-    np.testing.assert_array_equal(same, times <= 3.0)
+    left = len(shown[1])
+    assert left == np.searchsorted(times, 3.0 + (times[-1] - 3.0) / 3, side="right")
+    same = (shown[0][:left] == shown[1]).all(axis=(1, 2, 3))
+    np.testing.assert_array_equal(same, times[:left] <= 3.0)
 
 
 @pytest.mark.parametrize("name", ["gr1_picknplace_v20", "g1_inspire_v30"])

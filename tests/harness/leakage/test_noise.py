@@ -33,7 +33,7 @@ def test_the_mask_is_noise_after_t0_and_untouched_before(data, before) -> None:
     track = Track("depth", Modality.DEPTH, data, TIMES, before)
     mask = after(track).mask()
     np.testing.assert_array_equal(mask[:31], track.mask()[:31])
-    assert 0 < (~mask[31:]).sum() < 10 and (mask[31:] != track.mask()[31:]).any()
+    assert len(mask) == 40 and 0 < (~mask[31:]).sum() < 5 and (mask[31:] != track.mask()[31:40]).any()
 
 
 def test_a_word_that_is_said_after_t0_alone_is_another_word() -> None:
@@ -55,5 +55,5 @@ def test_what_is_measured_at_t0_stays_and_a_command_given_at_it_goes() -> None:
     state, command = noised(recording(*tracks), T0).tracks.values()
     for track, first in ((state, 31), (command, 30)):
         np.testing.assert_array_equal(track.array()[:first], values[:first])
-        assert (track.array()[first:] != values[first:]).all()
+        assert len(track.array()) == 40 and (track.array()[first:] != values[first:40]).all()
         assert track.valid is not None and track.valid[:first].all()
