@@ -18,6 +18,7 @@ from harness.episode import BoolArray, FloatArray, Modality
 from harness.errors import BadInput
 from harness.leakage.clips import CLIP, Moving, keys_of, matching_bins, modality
 from harness.leakage.fingerprint import BIN_S, read_fingerprint
+from harness.leakage.provenance import parts_of
 from harness.leakage.words import some
 from harness.record import EpisodeRecord, file_stem
 from harness.splits import Fold, Split
@@ -64,7 +65,7 @@ def check_duplicates(bundle: "Bundle", held: "Held") -> None:
     if bundle.fitted_on is None:
         raise BadInput(f"bundle {bundle.folder}: {bundle.branch} does not say what it was fitted on")
     for copy in held.copies:
-        part = next((part for part, episodes in bundle.fitted_on.items() if copy.train in episodes), None)
+        part = next((part for part, episodes in parts_of(bundle).items() if copy.train in episodes), None)
         if copy.fold == bundle.fold and part is not None:
             raise BadInput(
                 f"bundle {bundle.folder}: the {part} of {bundle.branch} was fitted on {copy.train}, and fold {bundle.fold} tests "

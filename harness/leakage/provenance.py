@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from harness.held import Held
 
 PROVENANCE = "provenance"
+HANDED_OUT = "fit (spans)"
+"""As a part: what the fit stage itself noted."""
 PRETRAINED = "pretrained"
 """The part of a bundle's `fitted_on` that lists recordings of other data sets, which pretrained weights have seen."""
 
@@ -51,14 +53,19 @@ def check_provenance(bundle: Bundle, held: "Held") -> None:
 def _known(bundle: Bundle, held: "Held", fold: Fold) -> dict[str, list[str]]:
     """What the parts were fitted on; on nothing only where there was nothing to fit on."""
     fitted_on = bundle.fitted_on
-    if fitted_on is None or (not fitted_on and bundle.card.get("fitted")):
+    if fitted_on is None or (not fitted_on and bundle.card.get("fitted", True)):
         raise BadInput(f"bundle {bundle.folder}: {bundle.branch} does not say what it was fitted on; it cannot be ranked")
     silent = [part for part, episodes in fitted_on.items() if not episodes]
     if silent and held.posing(fold.train):
         raise BadInput(
             f"bundle {bundle.folder}: {bundle.branch} does not say what its {some(silent)} was fitted on; it cannot be ranked"
         )
-    return fitted_on
+    return parts_of(bundle)
+
+
+def parts_of(bundle: Bundle) -> dict[str, list[str]]:
+    """Part -> episodes: what a bundle declares, and what the fit stage noted that it handed out, whatever is declared."""
+    return {**(bundle.fitted_on or {}), **({HANDED_OUT: sorted(bundle.spans)} if bundle.spans else {})}
 
 
 def _units_of(split: Split) -> dict[str, Mapping[str, str | None]]:
@@ -112,7 +119,7 @@ def shared_units(bundles: Iterable[Bundle], split: Split) -> dict[str, list[str]
         if bundle.fitted_on is None or not 0 <= bundle.fold < len(split.folds) or split.unit == "interval":
             continue
         test = split.folds[bundle.fold].test
-        fitted = {e for episodes in bundle.fitted_on.values() for e in episodes}
+        fitted = {e for episodes in parts_of(bundle).values() for e in episodes}
         for unit, name_of in _units_of(split).items():
             if UNITS.index(unit) > UNITS.index(split.unit):
                 both = {name_of.get(e) for e in fitted} & {name_of.get(e) for e in test}

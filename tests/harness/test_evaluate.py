@@ -126,7 +126,10 @@ def test_boundaries_are_matched_over_all_parts_of_an_episode(tmp_path: Path) -> 
     # 100 frames a recording, centres at 9, 14, ... 89. One bundle in one part per recording, one in parts of five rows.
     task, spec, rng = get_task("transition_detection"), WindowSpec(), np.random.default_rng(0)
     held = Held(tmp_path, Split("explicit", "episode", {e: e for e in EPISODES}, dict.fromkeys(EPISODES), FOLDS), (task,), spec)
-    whole, parts = (Bundle(tmp_path / n, n, "test", 0, 0, held.split.hash, {task.id: "native"}, {}) for n in ("whole", "parts"))
+    whole, parts = (
+        Bundle(tmp_path / n, n, "test", 0, 0, held.split.hash, {task.id: "native"}, {}, card={"fitted": False})
+        for n in ("whole", "parts")
+    )
     for made in (whole, parts):
         made.folder.mkdir()
         made.save()

@@ -98,7 +98,7 @@ def test_a_fold_left_out_costs_its_rows(held: Held, tmp_path: Path) -> None:
 def test_refitted_folds_widen_the_interval(held: Held, tmp_path: Path) -> None:
     folds = folded(held)
     refit = by_fold(folds, tmp_path / "refit")
-    frozen = by_fold(folds, tmp_path / "frozen", fitted_on={})
+    frozen = by_fold(folds, tmp_path / "frozen", fitted_on={}, card={"fitted": False})
     rows = by_branch(board_of(folds, *refit, *frozen))
     width = {name: row["ci_high"] - row["ci_low"] for name, row in rows.items()}
     # Each fold trains on one cluster and tests one: 1 / 8 + 1 instead of 1 / 8.

@@ -81,6 +81,25 @@ def test_what_fits_nothing_need_not_say_on_what(tmp_path: Path) -> None:
     evaluate(held, [bundle_of(held, tmp_path / "m", fitted_on={}, card={"fitted": False})])
 
 
+def test_an_empty_card_does_not_say_that_nothing_was_fitted(tmp_path: Path) -> None:
+    held = held_of(tmp_path / "targets")
+    assert "does not say what it was fitted on" in refusal(held, bundle_of(held, tmp_path / "m", fitted_on={}, card={}))
+
+
+def test_what_the_fit_stage_noted_counts_whatever_the_bundle_declares(tmp_path: Path) -> None:
+    held = held_of(tmp_path / "targets", unit="session", sessions={**SITTINGS, "train": "s1"})
+    for handed, said in (("a", "was fitted on a, which fold 0 tests"), ("train", "they share session s1")):
+        spans = {handed: [0, 15], "c": [0, 15]}
+        text = refusal(held, bundle_of(held, tmp_path / handed, fitted_on={"weights": ["c"]}, spans=spans))
+        assert said in text and "the fit (spans) of model:x" in text
+    # Above the unit it caps the evidence.
+    below = held_of(tmp_path / "below", sessions={**SITTINGS, "train": "s1"})
+    spans = {"train": [0, 15], "c": [0, 15]}
+    made = bundle_of(below, tmp_path / "m", fitted_on={"weights": ["c"]}, spans=spans)
+    [row] = build(evaluate(below, [made]), "held_out")["rows"]
+    assert row["shared"] == {"session": ["s1"]} and row["evidence"] == "dry_run"
+
+
 def test_an_id_that_the_data_set_does_not_have_may_be_a_test_episode_under_another_name(tmp_path: Path) -> None:
     held = held_of(tmp_path / "targets")
     assert "fitted on B, which this data set" in refusal(held, bundle_of(held, tmp_path / "m", fitted_on={"weights": ["B"]}))
