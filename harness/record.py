@@ -29,6 +29,10 @@ def file_stem(episode: str) -> str:
     return stem[: LONGEST_STEM - len(mark)] + mark
 
 
+FINGERPRINT_VERSION = 2
+"""Bumped where `harness.leakage.fingerprint` writes other numbers: episodes are ingested again then."""
+
+
 @dataclass(frozen=True)
 class EpisodeRecord:
     """What ingest found out about one episode; it travels with the episode's targets.
@@ -47,6 +51,7 @@ class EpisodeRecord:
         decoded_frames: Video track -> frames decoded by this ingest (0 where the store had them).
         seconds: Wall time of the ingest.
         sensors: Modalities that the episode measures, sorted; labels and calibration are none.
+        fingerprint: Version of the fingerprint beside the targets, which may be empty; 0 where none was made.
     """
 
     id: str
@@ -62,6 +67,7 @@ class EpisodeRecord:
     decoded_frames: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
     sensors: list[str] = field(default_factory=list)
+    fingerprint: int = FINGERPRINT_VERSION
 
     def to_metadata(self) -> dict[bytes, bytes]:
         """As Parquet schema metadata."""
@@ -75,6 +81,6 @@ class EpisodeRecord:
             BadInput: It is damaged.
         """
         try:
-            return EpisodeRecord(**json.loads(pq.read_schema(path).metadata[RECORD]))
+            return EpisodeRecord(**{"fingerprint": 0, **json.loads(pq.read_schema(path).metadata[RECORD])})
         except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
             raise BadInput(f"{path}: damaged ({first_line(error)}); remove it and run again") from error

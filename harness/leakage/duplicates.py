@@ -20,7 +20,7 @@ from harness.leakage.clips import CLIP, Moving, keys_of, matching_bins, modality
 from harness.leakage.fingerprint import BIN_S, read_fingerprint
 from harness.leakage.provenance import parts_of
 from harness.leakage.words import some
-from harness.record import EpisodeRecord, file_stem
+from harness.record import FINGERPRINT_VERSION, EpisodeRecord, file_stem
 from harness.splits import Fold, Split
 from harness.window import WindowSpec
 
@@ -89,9 +89,12 @@ def find_copies(targets: Path, split: Split, spec: WindowSpec) -> tuple[Copy, ..
     """Every passage of a test episode that stands in an episode of another name that its fold fits on.
 
     Args:
-        targets: Folder of targets; episodes without a fingerprint are not looked at.
+        targets: Folder of targets; episodes that ingest could not read are not looked at.
         split: Folds.
         spec: Windows, by which they are named.
+
+    Raises:
+        BadInput: An episode was ingested when no fingerprint was made, or one of other numbers.
     """
     if split.kind == "inner":  # the folds of a selection within train: no table is made of them
         return ()
@@ -105,6 +108,10 @@ def find_copies(targets: Path, split: Split, spec: WindowSpec) -> tuple[Copy, ..
         fitted, test = (
             [e for e in dict.fromkeys(episodes) if file(e).is_file()] for episodes in ((*fold.train, *fold.validation), fold.test)
         )
+        if unknown := [e for e in (*fitted, *test) if EpisodeRecord.from_file(file(e)).fingerprint != FINGERPRINT_VERSION]:
+            raise BadInput(
+                f"{targets}: {some(unknown)} stand there without a fingerprint of now, so nobody can tell copies; run again"
+            )
         index = _Index(test, load)
         for episode in fitted:
             mine = load(episode)

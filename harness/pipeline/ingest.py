@@ -18,7 +18,7 @@ from harness.latents import frames_of, is_missing, keep
 from harness.leakage.fingerprint import fingerprint, fingerprint_table
 from harness.pipeline.plan import Plan
 from harness.pipeline.room import encoder_gpus
-from harness.record import EpisodeRecord
+from harness.record import FINGERPRINT_VERSION, EpisodeRecord
 from harness.store import TrackStore
 from harness.store.key import card_fingerprint
 from harness.store.wants import Wants
@@ -140,7 +140,12 @@ def is_ingested(plan: Plan, ref: EpisodeRef, store: TrackStore) -> bool:
     record = EpisodeRecord.from_file(path)
     key = key_of(plan, store, ref)
     recorded = store.recorded(key)
-    if record.key != key or not recorded or not set(plan.tasks) <= set(record.considered):
+    if (
+        record.fingerprint != FINGERPRINT_VERSION
+        or record.key != key
+        or not recorded
+        or not set(plan.tasks) <= set(record.considered)
+    ):
         return False
     if not {block.name for block in plan.blocks(list(recorded))} <= set(record.features):
         return False

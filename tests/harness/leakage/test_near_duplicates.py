@@ -1,5 +1,6 @@
 """One recording under two names: copied, coded again, trimmed, in part; and recordings that only look alike are not flagged."""
 
+import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from canary_world import fitted, planned
 
@@ -21,10 +23,12 @@ from harness.leakage import DUPLICATES, check
 from harness.leakage.clips import CLIP, Moving, matching_bins
 from harness.leakage.duplicates import find_copies, refuse_copies
 from harness.leakage.fingerprint import BIN_S, Fingerprint, fingerprint, fingerprint_table, read_fingerprint
+from harness.pipeline.ingest import is_ingested
 from harness.pipeline.predict import Actor, Block
-from harness.record import EpisodeRecord, file_stem
+from harness.record import RECORD, EpisodeRecord, file_stem
 from harness.run import write_bundle
 from harness.splits import Fold, Split
+from harness.store.track_store import TrackStore
 from harness.tables import write_atomically
 from harness.window import WindowSpec
 
@@ -87,7 +91,7 @@ def test_a_copy_under_another_name_is_refused_by_the_run_and_at_scoring(root: Pa
     assert len(found.windows) >= 0.8 * len(SPEC.grid(int(SECONDS * 20)))
     assert check(replace(made, imported=True), held) == [DUPLICATES]
     # What was not fitted on the twin may be scored; the honest pair of episodes is no pair of twins.
-    assert check(replace(made, fitted_on={"weights": [second]}), held) == []
+    assert check(replace(made, fitted_on={"weights": [second]}, spans={}), held) == []
 
 
 def test_episodes_of_one_session_are_no_copies(root: Path, tmp_path: Path) -> None:
@@ -216,6 +220,20 @@ def test_within_episodes_a_copy_counts_only_where_one_trains_what_the_other_test
     # The first half of b is that of a: both train it. The first quarter of c is the last one of a, which a tests.
     pairs = {(copy.train, copy.test) for copy in find_copies(tmp_path / "targets", split, SPEC)}
     assert ("c", "a") in pairs and not {("a", "b"), ("b", "a")} & pairs
+
+
+def test_targets_of_before_there_were_fingerprints_are_refused_and_made_again(root: Path, tmp_path: Path) -> None:
+    plan = planned(root, tmp_path, ["majority"], ("timeline_action",), "split.train=0", "split.test=1")
+    [first, *_] = refs = [ref for ref in plan.dataset.list_episodes()[0] if ref.id in plan.split.episodes]
+    store = TrackStore(plan.store_uri, plan.config.store.max_gib)
+    assert all(is_ingested(plan, ref, store) for ref in refs)
+    path = plan.targets_file(first.id)
+    about = json.loads(pq.read_schema(path).metadata[RECORD])
+    del about["fingerprint"]
+    pq.write_table(pq.read_table(path).replace_schema_metadata({RECORD: json.dumps(about)}), path)
+    assert not is_ingested(plan, first, store)
+    with pytest.raises(BadInput, match=rf"targets: {first.id} stand there without a fingerprint"):
+        find_copies(plan.out / "targets", plan.split, plan.spec)
 
 
 def test_damaged_targets_of_a_copy_are_named(tmp_path: Path) -> None:
