@@ -1,5 +1,7 @@
 """Option lists and prompts: labels that only test windows carry."""
 
+import json
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -32,6 +34,42 @@ def test_a_prompt_that_says_such_a_label_is_refused_by_name(tmp_path: Path, prom
 def test_a_prompt_of_training_labels_is_not(tmp_path: Path) -> None:
     held = held_of(tmp_path / "targets")
     evaluate(held, [bundle_of(held, tmp_path / "m", prompts=['one of ["pour", "stir"]', "Look at the wipers and swipes."])])
+
+
+@pytest.mark.parametrize("option", ["Wipe", "wipe ", "WIPE", "_wipe_"])
+def test_an_option_in_another_spelling_is_the_label(tmp_path: Path, option: str) -> None:
+    held = held_of(tmp_path / "targets")
+    with pytest.raises(BadInput, match="options of model:x for timeline_action hold"):
+        evaluate(held, [bundle_of(held, tmp_path / "m", classes={TASK.id: ["pour", "stir", option]})])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "wipe_table",
+        "wipe-table",
+        "wipeTable",
+        "Wipe Table",
+        "pour, wipe\n  table",
+        "wipe  table",
+        '"wipe\\ntable"',
+        "pour_, wipe table_",
+    ],
+)
+def test_formatting_hides_no_label(text: str) -> None:
+    assert labels_in(f"options: {text}", ["wipe table"], ["pour"]) == ["wipe table"]
+
+
+def test_escapes_and_accents_hide_no_label() -> None:
+    for label in ("\u00e9mincer", 'say "hi"', "iPhone"):
+        said = (label, json.dumps({"options": ["pour", label]}), unicodedata.normalize("NFD", label), label.lower())
+        assert [labels_in(f"options: {text}", [label], []) for text in said] == [[label]] * 4
+
+
+def test_a_word_of_any_instruction_is_said_where_it_stands_apart() -> None:
+    assert labels_in("You look at the last seconds. Options: pour, stir", ["look"], []) == []
+    for text in ("Options: pour, look, stir", '["look"]', "Options:\n- pour\n- look\n", "1. look", "look"):
+        assert labels_in(text, ["look"], []) == ["look"], text
 
 
 def test_an_imported_bundle_that_does_not_say_its_options_does_not_meet_the_gate(tmp_path: Path) -> None:
