@@ -16,6 +16,7 @@ from harness.leakage import INFORMATION
 from harness.observe import Observer
 from harness.tasks import get_task
 from harness.tasks.base import ViewSpec
+from harness.until import ends_at_t0
 from harness.window import WindowSpec, make_samples
 
 
@@ -120,3 +121,28 @@ def scaled(self: SignalBlock, episode: Episode, starts: np.ndarray, length: int)
     """Features in shares of the largest sample of the recording."""
     values, valid = honest(self, episode, starts, length)
     return values / np.abs(episode.tracks["state"].array()).max(), valid
+
+
+class Projected(SignalBlock):
+    """Windows by a matrix, as float32; scaled by the whole recording where `peeks`."""
+
+    peeks = False
+
+    def compute(self, episode: Episode, starts: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
+        data = np.asarray(episode.tracks["state"].data, np.float32)
+        windows = np.stack([data[start : start + length].reshape(-1) for start in starts.tolist()])
+        signs = np.random.default_rng(0).normal(size=(windows.shape[1], 64)).astype(np.float32)
+        return windows @ signs / (np.abs(data).max() if self.peeks else 1), np.ones(len(starts), bool)
+
+
+def test_a_matrix_product_over_all_windows_ends_at_t0_and_a_scale_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    clock = np.arange(400) / 20
+    state = np.cumsum(rng.normal(size=(400, 26)), axis=0).astype(np.float32)
+    episode = Episode("arm", "state", {"state": Track("state", Modality.STATE, state, clock)})
+    starts = np.arange(0, 380, 5)
+    for peeks in (False, True):
+        block = Projected("state", ("state",), ("state",))
+        monkeypatch.setattr(Projected, "peeks", peeks)
+        values, _ = block.compute(episode, starts, 20)
+        assert ends_at_t0(episode, block, starts, 20, values) is not peeks
