@@ -48,6 +48,8 @@ class SplitConfig:
         test_share: Share of the units (or of each episode's time) held out for testing.
         validation_share: Share of the units (or of each episode's time) for validation; 0 = none. A table's default.
         seed: Order in which units are drawn.
+        allow_copies: Pairs `a=b` of episodes that the near-duplicate gate takes for one recording and that are two, whatever
+            stands where. They are printed, and nothing of the run counts for more than `dry_run`.
     """
 
     kind: str | None = None
@@ -59,6 +61,7 @@ class SplitConfig:
     test_share: float = 0.3
     validation_share: float = 0.1
     seed: int = 0
+    allow_copies: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -128,6 +131,7 @@ class Split:
         folds: One for a plain split.
         windows: The window spec; part of the hash.
         participants: Episode -> participant, where known.
+        allow_copies: As in `SplitConfig`, sorted.
     """
 
     kind: str
@@ -137,6 +141,7 @@ class Split:
     folds: tuple[Fold, ...]
     windows: dict[str, Any] = field(default_factory=dict)
     participants: dict[str, str | None] = field(default_factory=dict)
+    allow_copies: tuple[str, ...] = ()
 
     @property
     def hash(self) -> str:
@@ -144,6 +149,8 @@ class Split:
         body, there = asdict(self), set(self.episodes)
         for name in ("clusters", "sessions", "participants"):  # an episode that takes no part decides nothing
             body[name] = {episode: unit for episode, unit in body[name].items() if episode in there}
+        if not self.allow_copies:
+            del body["allow_copies"]
         return sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:16]
 
     @property
@@ -168,7 +175,12 @@ class Split:
 
     def shared(self) -> dict[str, list[str]]:
         """`session` and `participant` -> those on both sides of a fold: above the split's unit they cap the evidence."""
-        return {"session": self._on_both_sides(self.sessions), "participant": self._on_both_sides(self.participants)}
+        above = {"session": self._on_both_sides(self.sessions), "participant": self._on_both_sides(self.participants)}
+        return {**above, **({"copy": list(self.allow_copies)} if self.allow_copies else {})}
+
+    def allows(self, one: str, other: str) -> bool:
+        """Whether two episodes that are taken for one recording may stand on both sides."""
+        return bool({f"{one}={other}", f"{other}={one}"} & set(self.allow_copies))
 
     def _on_both_sides(self, unit_of: Mapping[str, str | None]) -> list[str]:
         shared: set[str] = set()
@@ -193,6 +205,7 @@ class Split:
         body = json.loads(path.read_text())
         stated = body.pop("hash")
         body["folds"] = tuple(_fold(f) for f in body["folds"])
+        body["allow_copies"] = tuple(body["allow_copies"])
         split = Split(**body)
         if split.hash != stated:
             raise BadInput(f"{path}: the split was changed after it was frozen (hash {stated}, content {split.hash})")
@@ -241,7 +254,12 @@ def make_split(refs: list[EpisodeRef], config: SplitConfig, spec: WindowSpec, un
             if not fold.episodes(role):
                 raise BadInput(f"split.kind={kind}: no episode to {role} on in fold {fold.id}; give split.{role}=...")
     units = [{ref.id: getattr(ref, name) for ref in refs} for name in ("cluster", "session", "participant")]
-    return Split(kind, unit, units[0], units[1], tuple(folds), asdict(spec), units[2])
+    for pair in config.allow_copies:
+        strangers = sorted({pair} if pair.count("=") != 1 else set(pair.split("=")) - set(units[0]))
+        if strangers:
+            raise BadInput(f"split.allow_copies: {strangers[0]!r} is no episode of the split; give pairs of ids, [a=b]")
+    allowed = tuple(sorted(set(config.allow_copies)))
+    return Split(kind, unit, units[0], units[1], tuple(folds), asdict(spec), units[2], allowed)
 
 
 def _default_kind(refs: list[EpisodeRef]) -> str:

@@ -66,7 +66,7 @@ def check_duplicates(bundle: "Bundle", held: "Held") -> None:
         raise BadInput(f"bundle {bundle.folder}: {bundle.branch} does not say what it was fitted on")
     for copy in held.copies:
         part = next((part for part, episodes in parts_of(bundle).items() if copy.train in episodes), None)
-        if copy.fold == bundle.fold and part is not None:
+        if copy.fold == bundle.fold and part is not None and not held.split.allows(copy.train, copy.test):
             raise BadInput(
                 f"bundle {bundle.folder}: the {part} of {bundle.branch} was fitted on {copy.train}, and fold {bundle.fold} tests "
                 f"the same recording: {copy}; take one of them out of the split"
@@ -79,10 +79,13 @@ def refuse_copies(targets: Path, split: Split, spec: WindowSpec) -> None:
     Raises:
         BadInput: Names the episodes and the windows.
     """
-    copies = find_copies(targets, split, spec)
+    copies = [copy for copy in find_copies(targets, split, spec) if not split.allows(copy.train, copy.test)]
     if copies:
         more = f", and {len(copies) - 1} more such pairs" if len(copies) > 1 else ""
-        raise BadInput(f"split: fold {copies[0].fold} fits on {copies[0].train}, and {copies[0]}{more}; take one of them out")
+        raise BadInput(
+            f"split: fold {copies[0].fold} fits on {copies[0].train}, and {copies[0]}{more}; take one of them out, "
+            f"or say that they are two: split.allow_copies=[{copies[0].train}={copies[0].test}]"
+        )
 
 
 def find_copies(targets: Path, split: Split, spec: WindowSpec) -> tuple[Copy, ...]:

@@ -124,4 +124,5 @@ def shared_units(bundles: Iterable[Bundle], split: Split) -> dict[str, list[str]
             if UNITS.index(unit) > UNITS.index(split.unit):
                 both = {name_of.get(e) for e in fitted} & {name_of.get(e) for e in test}
                 found.setdefault(unit, set()).update(name for name in both if name is not None)
-    return {unit: sorted(names) for unit, names in found.items() if names}
+    copies = {"copy": list(split.allow_copies)} if split.allow_copies else {}
+    return {unit: sorted(names) for unit, names in found.items() if names} | copies

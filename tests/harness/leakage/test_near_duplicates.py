@@ -11,14 +11,16 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from canary_world import fitted, planned
+from gate_world import bundle_of, held_of
 
 from harness.bundle import find_bundles
 from harness.dataset import open_dataset
 from harness.demo import write_demo
-from harness.episode import Episode, Modality, Track
+from harness.episode import Episode, EpisodeRef, Modality, Track
 from harness.errors import BadInput
 from harness.evaluate import evaluate
 from harness.held import Held
+from harness.leaderboard import build
 from harness.leakage import DUPLICATES, check
 from harness.leakage.clips import CLIP, Moving, matching_bins
 from harness.leakage.duplicates import find_copies, refuse_copies
@@ -26,8 +28,9 @@ from harness.leakage.fingerprint import BIN_S, Fingerprint, fingerprint, fingerp
 from harness.pipeline.ingest import is_ingested
 from harness.pipeline.predict import Actor, Block
 from harness.record import RECORD, EpisodeRecord, file_stem
+from harness.report.model import headline
 from harness.run import write_bundle
-from harness.splits import Fold, Split
+from harness.splits import Fold, Split, SplitConfig, make_split
 from harness.store.track_store import TrackStore
 from harness.tables import write_atomically
 from harness.window import WindowSpec
@@ -284,6 +287,28 @@ def of_arm(state: np.ndarray, command: np.ndarray) -> Episode:
 def wandering(rng: np.random.Generator, samples: int, channels: int) -> np.ndarray:
     steps = np.apply_along_axis(np.convolve, 0, rng.normal(size=(samples + 29, channels)), np.ones(30) / 30, "valid")
     return 0.05 * np.cumsum(steps, axis=0)
+
+
+def test_a_pair_may_be_said_to_be_two_which_is_printed_and_caps_the_evidence(tmp_path: Path) -> None:
+    track = walk(np.random.default_rng(0), 80)
+    targets_of(tmp_path / "targets", {"a": track, "b": track})
+    split = split_of(["a"], ["b"])
+    with pytest.raises(BadInput, match=r"split\.allow_copies=\[a=b\]"):
+        refuse_copies(tmp_path / "targets", split, SPEC)
+    allowed = replace(split, allow_copies=("b=a",))
+    refuse_copies(tmp_path / "targets", allowed, SPEC)
+    assert allowed.hash != split.hash and allowed.shared()["copy"] == ["b=a"]
+    allowed.save(tmp_path / "split.json")
+    assert Split.load(tmp_path / "split.json") == allowed
+    held = held_of(tmp_path / "gates")
+    known = replace(held, split=replace(held.split, allow_copies=("train=a",)))
+    board = build(evaluate(known, [bundle_of(known, tmp_path / "m")]), "held_out")
+    assert [row["evidence"] for row in board["rows"] if row["branch"] == "model:x"] == ["dry_run"]
+    assert any(line.startswith("shared: copy") for line in headline(board))
+    with pytest.raises(BadInput, match=r"split\.allow_copies: 'zz' is no episode"):
+        make_split(
+            [EpisodeRef("a", (), 0), EpisodeRef("b", (), 1)], SplitConfig(train="0", test="1", allow_copies=["a=zz"]), SPEC
+        )
 
 
 def test_an_offset_hides_no_copy(tmp_path: Path) -> None:
