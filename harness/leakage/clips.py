@@ -23,6 +23,7 @@ from harness.observe import modality_of
 CLIP = 8  # bins: two seconds
 PASSAGE = 16  # bins in a row that matching clips must cover: four seconds,
 NEARLY_ALL = 0.9  # or this share of the shorter recording
+ALONE = 0.5  # share of the shorter recording that one sensor must cover where others disagree: a script moves alike for seconds
 AGREE = 0.02  # of a clip's energy about its mean: two recordings of one motion measured differ by 0.07 and more
 AGREE_CODED = 0.1  # video and sound, which may have been coded again
 EXACT = 1e-3  # of the energy: the very numbers, whatever was rounded
@@ -142,16 +143,18 @@ def matching_bins(mine: "Moving", theirs: "Moving", offset: int) -> BoolArray:
         alone.setdefault(kind, np.ones(m, bool))[:n] &= ~told.known | told.exact
     there = sum(bool(moves.any()) for moves in kinds.values())
     same &= np.sum(list(kinds.values()), axis=0) >= min(2, max(there, 1)) if kinds else False
-    nearly_all = NEARLY_ALL * min(mine.length, theirs.length)
+    shorter = min(mine.length, theirs.length)
+    one_sensor = max(2 * PASSAGE, ALONE * shorter)
     sensors = [clips & kinds[kind] for kind, clips in alone.items() if kind not in NO_PROOF]
     for clips, bins_in_a_row in (
         (same, PASSAGE if there > 1 else 2 * PASSAGE),
-        *((clips, 2 * PASSAGE) for clips in (exact & heard, *sensors)),
+        (exact & heard, 2 * PASSAGE),
+        *((clips, one_sensor) for clips in sensors),
     ):
         bins = np.zeros(theirs.length, bool)
         for start in (np.flatnonzero(clips) + begin + offset).tolist():
             bins[start : start + CLIP] = True
-        found |= long_runs(bins, min(bins_in_a_row, nearly_all))
+        found |= long_runs(bins, min(bins_in_a_row, NEARLY_ALL * shorter))
     return found
 
 
