@@ -1,6 +1,6 @@
 """A million predicted rows: how long scoring takes with all statistics, and how much memory.
 
-    .venv/bin/python ops/bench/evaluate.py [--samples 5000] [--branches 10] [--episodes 20] [--folder DIR]
+    .venv/bin/python ops/bench/evaluate.py [--samples 5000] [--branches 10] [--episodes 50] [--folder DIR]
 
 Writes simulated targets and bundles of the 20 published tasks in their published shapes (8,546 features: 5,096 numbers to
 reconstruct, 1,260 hand coordinates, a query and a key per retrieval row), scores them in a process of its own, and prints the
@@ -48,6 +48,7 @@ MANY_CLASSES = 189  # actions in the published test split
 SHAPES = {"hand_trajectory_forecast": (10, 42, 3), "modality_reconstruction": (5096,), "imu_to_hand_pose": (882,)}
 WIDTHS = {"caption_grounding": 896, "cross_modal_retrieval": 5096, "camera_view_sync_retrieval": 686}
 IN_LIBRARY = [task for task in TASKS if task not in WIDTHS and task != "hand_trajectory_forecast"]
+LEAST_TRAIN = 250  # rows of the training episode: every label occurs in it
 BOUND_SECONDS, BOUND_GIB, BOUND_RATIO = 60.0, 2.0, 20.0
 
 
@@ -118,12 +119,13 @@ def answer(task: Task, targets: Targets, rng: np.random.Generator) -> Prediction
 
 def write(folder: Path, size: Size) -> None:
     """Targets and bundles of a run."""
-    tasks, n = [get_task(task) for task in TASKS], size.samples // size.episodes
+    tasks = [get_task(task) for task in TASKS]
     split = _split(size)
     split.save(folder / "split.json")
     bundles = [_bundle(folder, f"branch{i}", split, tasks) for i in range(size.branches)]
     for index, episode in enumerate([*size.names, "train"]):
         rng = np.random.default_rng(index)
+        n = size.samples // size.episodes if episode != "train" else max(size.samples // size.episodes, LEAST_TRAIN)
         targets = {task.id: truth(task, n, rng) for task in tasks}
         shapes = {t.id: list(SHAPES.get(t.id, (1,))) for t in tasks if t.answer == "vector"}
         frames = n * SPEC.stride + SPEC.length
@@ -283,7 +285,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--samples", type=int, default=5000)
     parser.add_argument("--branches", type=int, default=10)
-    parser.add_argument("--episodes", type=int, default=20)
+    parser.add_argument("--episodes", type=int, default=50)
     parser.add_argument("--folder", type=Path, help="Where to write; kept. Default: a temporary folder.")
     parser.add_argument("--score", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--tasks", default=",".join(TASKS), help=argparse.SUPPRESS)
