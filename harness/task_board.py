@@ -152,6 +152,7 @@ class TaskBoard:
         found = self.estimates.get(name, Estimate(None, None, None, None, 0, None, ()))
         shared = shared_units(bundles, self.evaluation.held.split)
         against = self.against_floor.get(name)
+        beside = RowDetails(self.evaluation, self.task, cell, self.episodes)
         interval = self.ranking.intervals.get(name)
         return {
             "branch": name,
@@ -179,9 +180,9 @@ class TaskBoard:
             "verdict_vs_floor": against.verdict if against else None,
             "p_vs_floor": against.p_adjusted if against else None,
             "leaning": against.leaning if against else None,
-            **RowDetails(self.evaluation, self.task, cell, self.episodes).fields(found.value),
+            **beside.fields(found.value),
             "cost": _cost(bundles),
-            "detail": RowDetails(self.evaluation, self.task, cell, self.episodes).detail() | self._said(bundles),
+            "detail": beside.detail() | self._said(bundles),
         }
 
     def _said(self, bundles: list[Bundle]) -> dict[str, Any]:

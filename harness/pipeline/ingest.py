@@ -10,7 +10,6 @@ from typing import Any
 import pyarrow as pa
 
 from harness.card import first_line
-from harness.coverage import lacking, sensors_of
 from harness.episode import Episode, EpisodeRef, Modality
 from harness.errors import BadInput, UnreadableEpisode, WorkFailed
 from harness.features import descriptors_for
@@ -19,6 +18,7 @@ from harness.leakage.fingerprint import fingerprint, fingerprint_table
 from harness.pipeline.plan import Plan
 from harness.pipeline.room import encoder_gpus
 from harness.record import FINGERPRINT_VERSION, EpisodeRecord
+from harness.sensors import lacking, sensors_of
 from harness.store import TrackStore
 from harness.store.key import card_fingerprint
 from harness.store.wants import Wants

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from harness.coverage import lacking, sensors_of
 from harness.episode import Episode, Modality, Track
+from harness.sensors import lacking, sensors_of
 from harness.window import WindowSpec, make_samples
 
 CLOCK = np.arange(40) / 20
