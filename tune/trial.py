@@ -147,17 +147,14 @@ def _mean_skill(plan: Plan, name: str, jobs: list[FitJob]) -> float:
     bundles = []
     for job in jobs:
         artifact = Artifact.load(artifact_folder(plan, job))
-        tested = plan.split.folds[job.fold].test
         # A trained branch may have stopped early on the episodes that rank its configurations: that is what they are for.
-        seen = {
-            part: kept
-            for part, ids in artifact.fitted_on.items()
-            if (kept := [e for e in ids if branch.card.family == HEAD or e not in tested])
-        }
+        excused = () if branch.card.family == HEAD else plan.split.folds[job.fold].test
+        seen = {part: kept for part, ids in artifact.fitted_on.items() if (kept := [e for e in ids if e not in excused])}
+        spans = {episode: list(span) for episode, span in artifact.spans.items() if episode not in excused}
         classes = {task: list(words) for task, words in artifact.classes.items()}
         folder = plan.bundle(name, job.fold, job.seed)
         made = Bundle(folder, name, branch.card.family, job.fold, job.seed, plan.split.hash, routes, seen, classes)
-        bundles.append(replace(made, prompts=list(artifact.prompts), spans={e: list(s) for e, s in artifact.spans.items()}))
+        bundles.append(replace(made, prompts=list(artifact.prompts), spans=spans))
     held = Held(Path(plan.home / "targets"), plan.split, tasks, plan.spec)
     posed = {task for e in held.present(plan.split.episodes) for task in Workbench(plan).record(e).tasks}
     held = replace(held, tasks=tuple(task for task in tasks if task.id in posed))

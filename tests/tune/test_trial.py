@@ -64,6 +64,11 @@ def test_a_branch_that_reports_no_loss_is_chosen_by_its_score_on_validation(plan
     assert run_trial(plan, {"branch": "majority", "options": {}, "refit": False}) == pytest.approx(1.0)
 
 
+def test_what_stops_a_fit_early_may_also_rank_its_trials(plan: Plan) -> None:
+    trial = {"branch": "faulty.branches:ReadsValidation", "options": {}, "refit": False}
+    assert run_trial(plan, trial) == run_trial(plan, {**trial, "branch": "prior"})
+
+
 def test_a_refit_is_the_fit_of_the_run(plan: Plan) -> None:
     chosen = {**plan.config.branch["mlp"], "hidden": 16}
     assert run_trial(plan, {"branch": "mlp", "options": chosen, "refit": True}) is None

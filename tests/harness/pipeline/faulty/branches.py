@@ -117,3 +117,15 @@ class NeedsGPU(Prior):
 
     def __init__(self, options: dict[str, Any] | None = None) -> None:
         Branch.__init__(self, options)
+
+
+class ReadsValidation(Prior):
+    """Nothing wrong: looks at the validation episodes while it is fitted, as early stopping does, and reports no loss."""
+
+    card = BranchCard("faulty.branches:ReadsValidation", "model", "reads validation")
+
+    def fit(self, train: TrainingSet, validation: TrainingSet, context: FitContext) -> Artifact:
+        for task in context.tasks:
+            if self.route(task) is not None:
+                assert all(batch.episode not in train.episodes for batch in validation.batches(task, self.needs(task)))
+        return super().fit(train, validation, context)
