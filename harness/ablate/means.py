@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.compare import MARGIN, decide
-from harness.stats import CONFIDENCE, MIN_CLUSTERS, detectable, half_width, sign_flip
+from harness.stats import CONFIDENCE, MIN_CLUSTERS, detectable, half_width, holm, sign_flip
 
 HELPED = {"better": "helps", "worse": "hurts", "tied": "tied", "inconclusive": "inconclusive"}
 """What a verdict on the full arm says of what was taken away."""
@@ -72,38 +72,48 @@ def _mean(branch: str, variant: str, parts: list[Part]) -> dict[str, Any]:
     if counted:
         table = np.stack([part.by_cluster for part in counted])
         shared = np.isfinite(table).all(axis=0)
-        entry |= {"n_clusters": int(shared.sum()), "_clusters": table[:, shared].mean(axis=0)}
+        entry |= {"n_clusters": int(shared.sum()), "_clusters": table[:, shared].mean(axis=0), "_shared": shared.tobytes()}
         entry["_ratio"] = max(part.refit_ratio for part in counted)
     return entry
 
 
 def _decide(entries: list[dict[str, Any]]) -> None:
-    """Intervals and verdicts, in place; entries of equally many clusters stand on the same ones and share sign vectors."""
-    for n in {entry["n_clusters"] for entry in entries}:
-        mine = [entry for entry in entries if entry["n_clusters"] == n and entry["n_tasks"]]
-        if not mine or not n:
+    """Intervals and verdicts, in place."""
+    family = [entry for entry in entries if entry["n_clusters"]]
+    for entry, (p, adjusted) in zip(family, _tests(family), strict=True):
+        value, n = entry["skill_delta"], entry["n_clusters"]
+        if n < MIN_CLUSTERS:
+            entry |= {"verdict": "inconclusive", "leaning": _leaning(value)}
             continue
-        values = np.stack([entry["_clusters"] for entry in mine], axis=1)
-        p, adjusted = sign_flip(values) if n >= MIN_CLUSTERS else (None, None)
-        for i, entry in enumerate(mine):
-            value = entry["skill_delta"]
-            if p is None or adjusted is None:
-                entry |= {"verdict": "inconclusive", "leaning": _leaning(value)}
-                continue
-            deviation = float(values[:, i].std(ddof=1)) * np.sqrt(1 + n * entry["_ratio"])
-            error = float(deviation / np.sqrt(n))
-            half = half_width(error, n)
-            verdict = decide(value, half, half_width(error, n, 2 * CONFIDENCE - 1), float(adjusted[i]), MARGIN)
-            entry |= {
-                "ci_low": value - half,
-                "ci_high": value + half,
-                "p": float(p[i]),
-                "p_adjusted": float(adjusted[i]),
-                "verdict": HELPED[verdict],
-                "leaning": _leaning(value) if verdict == "inconclusive" else None,
-                "within_margin": within(value - half, value + half, MARGIN),
-                "mde": detectable(error, n),
-            }
+        deviation = float(entry["_clusters"].std(ddof=1)) * np.sqrt(1 + n * entry["_ratio"])
+        error = float(deviation / np.sqrt(n))
+        half = half_width(error, n)
+        verdict = decide(value, half, half_width(error, n, 2 * CONFIDENCE - 1), adjusted, MARGIN)
+        entry |= {
+            "ci_low": value - half,
+            "ci_high": value + half,
+            "p": p,
+            "p_adjusted": adjusted,
+            "verdict": HELPED[verdict],
+            "leaning": _leaning(value) if verdict == "inconclusive" else None,
+            "within_margin": within(value - half, value + half, MARGIN),
+            "mde": detectable(error, n),
+        }
+
+
+def _tests(family: list[dict[str, Any]]) -> list[tuple[float, float]]:
+    """(p, adjusted p) of each: max-T where all stand on the same clusters, and so share sign vectors; Holm where they do not."""
+    groups: dict[bytes, list[int]] = {}
+    for i, entry in enumerate(family):
+        groups.setdefault(entry["_shared"], []).append(i)
+    p: NDArray[np.float64] = np.ones(len(family))
+    adjusted: NDArray[np.float64] = np.ones(len(family))
+    for members in groups.values():
+        if family[members[0]]["n_clusters"] >= MIN_CLUSTERS:
+            values = np.stack([family[i]["_clusters"] for i in members], axis=1)
+            p[members], adjusted[members] = sign_flip(values)
+    adjusted = adjusted if len(groups) <= 1 else holm(p)
+    return list(zip(p.tolist(), adjusted.tolist(), strict=True))
 
 
 def within(low: float | None, high: float | None, margin: float | None) -> bool | None:

@@ -79,3 +79,28 @@ def test_what_helps_less_than_the_margin_says_so() -> None:
     assert (mean["verdict"], mean["within_margin"], mean["margin"]) == ("helps", True, 0.02)
     [half] = means_of([part("a", (tiny + 0.019).tolist())], ["without_audio"])  # its interval ends above the margin
     assert (half["verdict"], half["within_margin"]) == ("helps", False)
+
+
+def test_variants_on_unlike_clusters_are_still_one_family() -> None:
+    rng = np.random.default_rng(1)
+    helped = [(0.05 + 0.01 * rng.random(8)).tolist() for _ in range(4)]
+    one_less = [*helped[3][:7], np.nan]
+    other_less = [np.nan, *helped[3][1:]]
+    names = [f"without_{i}" for i in range(5)]
+    parts = [part("a", deltas, name) for deltas, name in zip([*helped[:3], one_less, other_less], names, strict=True)]
+    found = {m["variant"]: m for m in means_of(parts, names)}
+    assert [found[name]["p"] for name in names] == [2 / 2**8] * 3 + [2 / 2**7] * 2
+    # Holm by hand: 5, 4 and 3 times 2 / 2^8 made monotone, then 2 and 1 times 2 / 2^7.
+    assert [found[name]["p_adjusted"] for name in names] == pytest.approx([10 / 2**8] * 3 + [10 / 2**8] * 2)
+    equal = {m["variant"]: m for m in means_of([*parts[:3]], names)}
+    assert all(equal[name]["p_adjusted"] < found[name]["p_adjusted"] for name in names[:3])
+
+
+def test_a_variant_of_two_clusters_takes_part_in_the_family_and_has_no_p() -> None:
+    rng = np.random.default_rng(2)
+    whole, two = (0.05 + 0.01 * rng.random(6)).tolist(), [0.05, 0.06, *[np.nan] * 4]
+    found = {
+        m["variant"]: m for m in means_of([part("a", whole), part("a", two, "without_imu")], ["without_audio", "without_imu"])
+    }
+    assert found["without_audio"]["p_adjusted"] == 2 * 2 / 2**6
+    assert (found["without_imu"]["p"], found["without_imu"]["verdict"]) == (None, "inconclusive")
