@@ -26,6 +26,8 @@ ALPHA = 0.05
 MARGIN = 0.02
 """What counts as equal: two points of a metric that lives on 0 .. 1, else two hundredths of the way from floor to ceiling."""
 
+ORIENTATION = "differences are a less b in the better direction of the metric: above 0 a is better"
+
 
 @dataclass(frozen=True)
 class Side:

@@ -11,7 +11,7 @@ from rich.text import Text
 from threadpoolctl import threadpool_limits
 
 from harness.bundle import Bundle
-from harness.compare import power_line
+from harness.compare import ORIENTATION, power_line
 from harness.errors import BadInput
 from harness.evaluate import evaluate
 from harness.ledger import record
@@ -68,6 +68,7 @@ def compare_runs(
         "split": held.split.hash,
         "evidence": [_evidence(path) for path in (a, b)],
         "imported": {b.branch: sorted(set(evaluation.unmet.get(b.branch, ()))) for b in bundles if b.imported},
+        "orientation": ORIENTATION,
         "tasks": [task for task in tasks if task["comparisons"]],
     }
 
@@ -129,7 +130,7 @@ def print_comparison(body: dict[str, Any], console: Console, difference: float |
         unit = f" [{task['unit']}]" if task["unit"] else ""
         console.print(Text(f"{task['id']}: {task['metric']}{unit}", style="bold cyan"))
         margin = "" if task["margin"] is None else f"; within {number(task['margin'])} counts as tied"
-        console.print(Text(f"{power_line(max(p['n_clusters'] for p in pairs))}{margin}; a - b above 0: a is better", style="dim"))
+        console.print(Text(f"{power_line(max(p['n_clusters'] for p in pairs))}{margin}", style="dim"))
         if task["vacuous"]:
             console.print(Text(f"VACUOUS: {task['vacuous']}"))
         print_section(Section("", columns, [_cells(pair, difference) for pair in pairs]), console)

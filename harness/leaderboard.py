@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from harness.compare import ORIENTATION
 from harness.evaluate import Evaluation
 from harness.folds import outliers_of
 from harness.task_board import TaskBoard
@@ -40,6 +41,7 @@ def build(evaluation: Evaluation, evidence: str, quarantined: int = 0, margins: 
         "branches": _capabilities(evaluation),
         "tasks": [board.summary() | {"outlier_fold": outliers_of(by_task[board.task.id])} for board in table],
         "rows": rows,
+        "orientation": ORIENTATION,
         "comparisons": [board.compared(contrast) for board in table for contrast in board.ranking.contrasts],
     }
 

@@ -9,7 +9,7 @@ from harness.report.folds import fold_sections, outlier_lines
 from harness.report.section import Section, interval, number
 
 COLUMNS = ("branch", "value", "95 % interval", "rank", "vs floor", "skill", "coverage", "seen / unseen", "G", "note")
-PAIR_COLUMNS = ("a", "b", "a - b", "95 % interval", "p (family)", "verdict on a", "smallest found", "G", "more clusters")
+PAIR_COLUMNS = ("a", "b", "a better by", "95 % interval", "p (family)", "verdict on a", "smallest found", "G", "more clusters")
 PROBABILITY_COLUMNS = ("branch", "log-loss", "Brier", "ECE", "unknown to train")
 STRATUM_COLUMNS = ("branch", "missing", "value", "episodes")
 LEFT_COLUMNS = (
