@@ -19,8 +19,11 @@ if TYPE_CHECKING:
 
 VOCABULARY = "test-only labels"
 _INSTRUCTIONS = (
-    "a action all and answer at be choose do find follow give go keep label list look make no none of one or other "
-    "point read return run say see select set show start step stop tell the think use wait watch work write"
+    "a action all and answer apply at be by camera can cannot choose do each else find follow following for frame frames "
+    "from give go head image in is it json keep label later list look make no none nothing object objects of on one option "
+    "options or other person picture point question read recording return run same say see select set show sound start step "
+    "stop tell that the these think this those to use video wait watch what which window with words work worn write you "
+    "your"
 )
 COMMON = frozenset(_INSTRUCTIONS.split())
 _BEFORE = r"(?:^|[\n\"'`,;:|\[({])\s*(?:[-*\u2022]\s*|\d+[.)]\s*)?"
@@ -87,9 +90,10 @@ def labels_in(text: str, labels: Iterable[str], known: Iterable[str]) -> list[st
     pattern = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, longest_first))})(?!\w)")
     found: set[str] = set()  # labels
     for way in {text, _unescaped(text)}:
-        for form in (_plain(way), _plain(_split(way)), way.casefold()):
-            for said in set(pattern.findall(form)) & set(wanted):
-                found |= {label for label in wanted[said] if label.casefold() not in COMMON or _apart(said, way)}
+        words = {said for form in (_plain(way), _plain(_split(way))) for said in pattern.findall(form)}
+        signs = {said for said in pattern.findall(way.casefold()) if not _plain(said)}  # labels of signs alone
+        for said in (words | signs) & set(wanted):
+            found |= {label for label in wanted[said] if label.casefold() not in COMMON or _apart(said, way)}
     return sorted(found)
 
 

@@ -1,6 +1,7 @@
 """The question and the strict reading of the answer."""
 
 import json
+import re
 
 import pytest
 from hypothesis import given
@@ -19,6 +20,7 @@ from branches.qwen_omni.prompt import (
     without_truth,
 )
 from harness.answers import Status
+from harness.leakage.vocabulary import labels_in
 from harness.tasks import get_task
 
 ACTION = Field("timeline_action", "action", "?", ("pour", 'say "hi"'), many=False)
@@ -92,3 +94,13 @@ def test_the_six_tasks_are_asked_by_their_titles_with_the_label_space() -> None:
 def test_another_horizon_is_another_field() -> None:
     assert field_name("next_action@40") == "next_action@40" and field_name("next_action") == "next_action"
     assert field_name("hand_trajectory_forecast") is None
+
+
+def test_no_word_of_the_question_itself_counts_as_a_label_that_leaked() -> None:
+    fields = in_order([make_field(get_task(task), ("pour water",)) for task in FIELDS])
+    asked = instructions(fields)
+    names = {word for field in fields for word in field.name.split("_")}  # its keys stand in quotes, as an option would
+    words = {word for word in re.findall(r"[A-Za-z]+", asked) if word.lower() not in names}
+    known = ["pour water", *(get_task(task).title for task in FIELDS)]
+    assert "window" in words and labels_in(asked, words, known) == []
+    assert labels_in(asked.replace('["pour water"]', '["pour water", "window"]'), ["window"], known) == ["window"]
