@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.align import Slices, align, answers_of, on_classes, on_words
-from harness.answers import Predictions, Status, Targets
+from harness.answers import Predictions, Targets
 from harness.bundle import Bundle
 from harness.episode import BoolArray
 from harness.errors import BadInput
@@ -207,6 +207,9 @@ def _score_episode(
     record = EpisodeRecord.from_file(held.file(episode))
     absent = sorted(set(held.sensors) - set(record.sensors)) if record.sensors else []
     for task, samples, targets in held.rows(episode):
+        for bundle, found in answers:
+            if task.id in bundle.routes:
+                result.unmet[bundle.branch] += check_rows(bundle, task.id, found.get(task.id, ()), samples)
         keep = np.flatnonzero(fold.select("test", samples, record.n_reference, held.spec, task.reach(held.spec)) & targets.valid)
         if not len(keep):
             continue
@@ -220,8 +223,6 @@ def _score_episode(
             if task.id not in bundle.routes:
                 continue
             rows = align(bundle, found.get(task.id), ids, samples.ids, task, truth, metric.context.classes)
-            there = np.flatnonzero(rows.status != Status.MISSING.value)
-            result.unmet[bundle.branch] += check_rows(bundle, task.id, ids, rows.seen_until, samples.t0[keep], there)
             key = (fold.id, bundle.seed, episode)
             cell = result.cells.setdefault((bundle.branch, task.id), Cell())
             cell.add(key, metric, truth, rows, missing)

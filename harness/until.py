@@ -1,5 +1,6 @@
 """Until when a row saw: the newest sample that its window features are made of, found by trying and not by believing."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -7,6 +8,9 @@ from numpy.typing import NDArray
 
 from harness.episode import Episode, FloatArray, Modality, Track
 from harness.features.base import Block
+
+TRIED = 8
+"""Windows that are tried at places drawn by a seed, beside those that `_tried` names."""
 
 
 class FeatureTimes:
@@ -50,7 +54,7 @@ class FeatureTimes:
 def ends_at_t0(episode: Episode, block: Block, starts: NDArray[np.int64], length: int, values: NDArray[np.float32]) -> bool:
     """True where a block gives the same features of a window, to the bit, from a recording that ends with that window.
 
-    Tried with the first window and two later ones: a scale over the whole recording, or over all windows, shows in the first.
+    Tried with some windows, see `_tried`: what changes one window in a hundred may escape.
 
     Args:
         episode: As the track store gives it.
@@ -60,7 +64,7 @@ def ends_at_t0(episode: Episode, block: Block, starts: NDArray[np.int64], length
         values: (W, D) what the block gives of them.
     """
     names = {episode.reference, *block.reads} & set(episode.tracks)
-    for row in sorted({0, len(starts) // 4, len(starts) // 2} if len(starts) else ()):
+    for row in sorted(set(_tried(episode, block, starts, length))):
         t0 = float(episode.timeline[int(starts[row]) + length - 1])
         cut = episode.with_tracks({name: _until(episode.tracks[name], t0) for name in names})
         alone, _ = block.compute(cut, starts[row : row + 1], length)
@@ -72,6 +76,24 @@ def ends_at_t0(episode: Episode, block: Block, starts: NDArray[np.int64], length
             if not np.array_equal(many[row], values[row], equal_nan=True):
                 return False
     return True
+
+
+def _tried(episode: Episode, block: Block, starts: NDArray[np.int64], length: int) -> Iterator[int]:
+    """Rows of windows at which a look past t0 would show.
+
+    The first: a scale over the whole recording, or over all windows, shows there. Those at whose t0 a track that the block reads
+    is not measured, the first and the middle one: what fills gaps from the next sample shows there. And a few drawn by a seed.
+    """
+    if not len(starts):
+        return
+    yield from (0, len(starts) // 4, len(starts) // 2)
+    yield from np.random.default_rng(len(starts)).integers(0, len(starts), TRIED).tolist()
+    t0 = episode.timeline[starts + length - 1]
+    for track in (episode.tracks[name] for name in block.reads if name in episode.tracks):
+        if track.times is not None and track.valid is not None and len(track.times):
+            newest = np.maximum(np.searchsorted(track.times, t0, side="right") - 1, 0)
+            unmeasured = np.flatnonzero(~track.mask()[newest])
+            yield from unmeasured[[0, len(unmeasured) // 2]].tolist() if len(unmeasured) else ()
 
 
 def _until(track: Track, t0: float) -> Track:

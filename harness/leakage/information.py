@@ -1,33 +1,30 @@
 """Information set: a row may have seen nothing after its t0, and says itself until when it saw."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.answers import Predictions, Status
 from harness.bundle import Bundle
-from harness.episode import FloatArray
 from harness.errors import BadInput
 from harness.leakage.words import some
+from harness.window import Samples
+
+Answers = Sequence[tuple[NDArray[np.str_], Predictions]]
 
 INFORMATION = "information set"
 
 
-def check_rows(
-    bundle: Bundle,
-    task_id: str,
-    ids: NDArray[np.str_],
-    seen_until: FloatArray | None,
-    t0: FloatArray,
-    there: NDArray[np.int64],
-) -> list[str]:
-    """Refuse rows that saw anything after t0, or of which nobody knows what they saw.
+def check_rows(bundle: Bundle, task_id: str, answers: Answers, samples: Samples) -> list[str]:
+    """Refuse rows that saw anything after t0, or of which nobody knows what they saw; those that are not scored, too.
 
     Args:
         bundle: Where they stand; a privileged one looks at targets and says so.
         task_id: What they answer.
-        ids: (n,) samples.
-        seen_until: (n,) seconds, NaN where unknown; None = all unknown. -inf: nothing but the training set was shown.
-        t0: (n,) seconds on the same time base.
-        there: Which of the samples have a row at all.
+        answers: Sample ids and rows of each part. `seen_until` in seconds, NaN where unknown; None = all unknown. -inf: nothing
+            but the training set was shown.
+        samples: (n,) of the episode, t0 on the same time base.
 
     Returns:
         `[INFORMATION]` where the rows of an imported bundle do not meet the gate, else nothing.
@@ -35,10 +32,14 @@ def check_rows(
     Raises:
         BadInput: Names the branch, the task and the samples.
     """
-    if bundle.privileged or not len(there):
+    if bundle.privileged or not answers or not len(samples):
         return []
-    ids, t0 = ids[there], t0[there]
-    seen = np.full(len(ids), np.nan) if seen_until is None else seen_until[there]
+    given = np.concatenate([ids for ids, _ in answers])
+    seen = np.concatenate([np.full(len(i), np.nan) if r.seen_until is None else r.seen_until for i, r in answers])
+    order = np.argsort(samples.ids, kind="stable")
+    place = order[np.minimum(np.searchsorted(samples.ids, given, sorter=order), len(order) - 1)]
+    there = (samples.ids[place] == given) & (np.concatenate([rows.status for _, rows in answers]) != Status.MISSING.value)
+    ids, seen, t0 = given[there], seen[there], samples.t0[place[there]]
     late, unknown = seen > t0, np.isnan(seen)
     if not (late.any() or unknown.any()):
         return []

@@ -26,11 +26,13 @@ def samples(episode: str, n: int = N) -> Samples:
     return make_samples("window", episode, np.arange(n) / 20, SPEC)
 
 
-def held_of(folder: Path, fold: Fold = FOLD, unit: str = "episode", **about: Mapping[str, str | None]) -> Held:
-    """Targets on disk; `b` carries a label that no other episode has."""
+def held_of(
+    folder: Path, fold: Fold = FOLD, unit: str = "episode", untrue: Sequence[int] = (), **about: Mapping[str, str | None]
+) -> Held:
+    """Targets on disk; `b` carries a label that no other episode has. The windows `untrue` have no truth in any of them."""
     for episode, words in SPOKEN.items():
         labels = np.arange(4, dtype=np.int32) % len(words)
-        targets = Targets(np.ones(4, bool), labels=labels, vocabulary=words)
+        targets = Targets(~np.isin(np.arange(4), untrue), labels=labels, vocabulary=words)
         record = EpisodeRecord(episode, "key", N, {}, {}, {}, {}, [TASK.id])
         write_atomically([targets_table(TASK.id, samples(episode), targets)], folder / f"{episode}.parquet", record.to_metadata())
     nobody = dict.fromkeys(SPOKEN)

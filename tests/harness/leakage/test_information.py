@@ -1,5 +1,6 @@
 """Information set: rows that saw past their t0, or do not say what they saw."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,14 @@ def test_a_row_that_saw_past_its_t0_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"model:x was shown .* \(timeline_action: b#w8\); show it nothing after t0"):
         evaluate(held, [late])
     evaluate(held, [bundle_of(held, tmp_path / "n", {"b": [-np.inf, *t0[1:]]})])
+
+
+def test_a_late_row_is_refused_where_nothing_is_scored_too(tmp_path: Path) -> None:
+    held = held_of(tmp_path / "targets", untrue=(2,))
+    t0 = samples("b").t0
+    late = bundle_of(held, tmp_path / "m", {"b": [t0[0], t0[1], t0[2] + 1, t0[3]]})
+    with pytest.raises(BadInput, match=r"model:x was shown .* \(timeline_action: b#w8\); show it nothing after t0"):
+        evaluate(held, [late])
 
 
 def test_a_row_that_does_not_say_what_it_saw_is_refused(tmp_path: Path) -> None:
@@ -144,5 +153,29 @@ def test_a_matrix_product_over_all_windows_ends_at_t0_and_a_scale_does_not(monke
     for peeks in (False, True):
         block = Projected("state", ("state",), ("state",))
         monkeypatch.setattr(Projected, "peeks", peeks)
+        values, _ = block.compute(episode, starts, 20)
+        assert ends_at_t0(episode, block, starts, 20, values) is not peeks
+
+
+def filled(self: SignalBlock, episode: Episode, starts: np.ndarray, length: int):
+    """Features of a signal whose gaps hold the next measured sample."""
+    track = episode.tracks["state"]
+    measured = np.where(track.mask(), np.arange(len(track.mask())), len(track.mask()) - 1)
+    following = np.minimum.accumulate(measured[::-1])[::-1]
+    whole = replace(track, data=track.array()[following], valid=None)
+    return honest(self, episode.with_tracks({**episode.tracks, "state": whole}), starts, length)
+
+
+def test_what_fills_gaps_from_the_next_sample_has_seen_past_t0(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = np.arange(400) / 20
+    valid = np.ones(400, bool)
+    valid[150:155] = False  # one window in eighty ends in it
+    state = np.cumsum(np.random.default_rng(0).normal(size=(400, 2)), axis=0)
+    tracks = {"clock": Track("clock", Modality.STATE, np.zeros((400, 1)), clock)}
+    episode = Episode("arm", "clock", {**tracks, "state": Track("state", Modality.STATE, state, clock, valid)})
+    starts, block = np.arange(0, 380, 5), SignalBlock("state", ("state",), ("state",))
+    for peeks in (False, True):
+        if peeks:
+            monkeypatch.setattr(SignalBlock, "compute", filled)
         values, _ = block.compute(episode, starts, 20)
         assert ends_at_t0(episode, block, starts, 20, values) is not peeks
