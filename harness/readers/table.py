@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from harness.card import Card, TableOptions, first_line, suggest
 from harness.episode import Episode, EpisodeRef, FloatArray, Modality, Track
 from harness.errors import BadInput
-from harness.readers.table_gaps import column_lines, row_lines
+from harness.readers.table_gaps import cell_lines, column_lines, row_lines
 from harness.shared_content import Shared, shared_by_features, shared_by_name
 
 SUFFIXES = (".csv", ".parquet")
@@ -90,7 +90,9 @@ class TableReader:
         return [*self.unused(), *shared]
 
     def unused(self) -> list[str]:
-        """Columns that are no features although nobody chose any, and rows without a target: a line each, see `table_gaps`.
+        """Columns that are no features although nobody chose any, rows without a target, empty cells of features.
+
+        A line each, see `table_gaps`.
 
         Raises:
             BadInput: As `list_episodes`.
@@ -101,7 +103,8 @@ class TableReader:
         dropped = [] if self.card.table.features else [name for name in table.column_names if name not in used]
         group = np.array(_text(table[options.group]).to_pylist(), dtype=object)
         rows = row_lines(str(options.target), group, _finite(table, options.target))
-        return [*column_lines(table, dropped), *rows]
+        there = np.isfinite(_numbers(table, options.features))
+        return [*column_lines(table, dropped), *rows, *cell_lines(options.features, group, there)]
 
     def read(self, ref: EpisodeRef) -> Episode:
         """The rows of one group: `row` (n, 1) their numbers in the file, `features` (n, D) and `target` (n, 1), float64.
@@ -112,7 +115,7 @@ class TableReader:
         table = _load(self.root)
         options = self._options(table)
         rows = np.flatnonzero(pc.equal(_text(table[options.group]), ref.id).fill_null(False).to_numpy())
-        part = table.take(rows)
+        part = table.select([str(options.target), *options.features]).take(rows)
         times = np.arange(len(rows), dtype=np.float64)
         tracks = (
             Track("row", Modality.TABLE, rows[:, None], times),
@@ -135,7 +138,7 @@ class TableReader:
         if options.content is not None:
             content = _text(table[options.content]).filter(there).to_pylist()
             return shared_by_name(groups, content, options.content), f"column {options.content!r}"
-        found = shared_by_features(groups, _numbers(table.filter(there), options.features))
+        found = shared_by_features(groups, _numbers(table.select(options.features).filter(there), options.features))
         return (found, "features") if found is not None else ([], "nothing")
 
     def _refuse_beyond_float32(self, table: pa.Table, options: TableOptions, group: pa.ChunkedArray) -> None:
@@ -168,6 +171,12 @@ class TableReader:
         for column in (options.target, *options.features):
             if not _is_numeric(table[column]):
                 raise BadInput(f"{self.root}: column {column!r} is {table[column].type}, not numeric; name another one")
+        for column in filter(None, (options.group, options.content)):
+            if not _names_rows(table[column].type):
+                raise BadInput(
+                    f"{self.root}: column {column!r} is {table[column].type}, not text (in UTF-8), numbers or dates, of which a "
+                    "group or content is; save it as one of these or name another column"
+                )
         features = options.features or [name for name in columns if name not in special and _is_numeric(table[name])]
         if not features:
             raise BadInput(f"{self.root}: no numeric column is left as a feature; pass table.features=[A,B]")
@@ -179,6 +188,8 @@ def _load(path: Path) -> pa.Table:
     try:
         stat = path.stat()
         return _read(path, stat.st_size, stat.st_mtime_ns)
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{path}: the names of the columns are not UTF-8; save the file as UTF-8") from error
     except (pa.ArrowException, OSError) as error:
         raise BadInput(f"{path}: not a readable table ({first_line(error)}); give a Parquet or CSV file with a header") from error
 
@@ -186,8 +197,12 @@ def _load(path: Path) -> pa.Table:
 @lru_cache(maxsize=1)
 def _read(path: Path, size: int, mtime_ns: int) -> pa.Table:
     if path.suffix.lower() == ".csv":
-        return pcsv.read_csv(path, pcsv.ReadOptions(use_threads=False, block_size=min(size, LARGEST_BLOCK) + 1))
-    return pq.read_table(path, partitioning=None, use_threads=False)
+        table = pcsv.read_csv(path, pcsv.ReadOptions(use_threads=False, block_size=min(size, LARGEST_BLOCK) + 1))
+    else:
+        table = pq.read_table(path, partitioning=None, use_threads=False)
+    table.column_names.sort()  # these are decoded here, and not yet when the file is read
+    table.validate(full=True)  # neither is text
+    return table
 
 
 def _text(column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -196,6 +211,14 @@ def _text(column: pa.ChunkedArray) -> pa.ChunkedArray:
     text = pc.cast(column, pa.string())
     none = pc.or_(none, pc.equal(pc.utf8_trim_whitespace(text), "").fill_null(True))
     return pc.if_else(none, pa.scalar(None, pa.string()), text)
+
+
+def _names_rows(kind: pa.DataType) -> bool:
+    """True where a cell can be said as text: bytes cannot, and text of a CSV file that is not UTF-8 arrives as bytes."""
+    if pa.types.is_dictionary(kind):
+        return _names_rows(kind.value_type)
+    tests = ("string", "large_string", "string_view", "null", "boolean", "integer", "floating", "decimal", "temporal")
+    return any(getattr(pa.types, f"is_{test}")(kind) for test in tests) and not pa.types.is_interval(kind)
 
 
 def _is_numeric(column: pa.ChunkedArray) -> bool:
@@ -216,5 +239,5 @@ def _finite(table: pa.Table, column: str | None) -> NDArray[np.bool_]:
 
 
 def _numbers(table: pa.Table, columns: list[str]) -> NDArray[np.float64]:
-    """(n, D) the columns, NaN where a cell is empty."""
-    return np.column_stack([pc.cast(table[column], pa.float64()).to_numpy() for column in columns])
+    """(n, D) the columns, NaN where a cell is empty; whole numbers beyond 2^53 (ids, nanoseconds) are rounded."""
+    return np.column_stack([pc.cast(table[column], pa.float64(), safe=False).to_numpy() for column in columns])

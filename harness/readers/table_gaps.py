@@ -1,4 +1,4 @@
-"""What of a table does not take part, as lines: columns that are no features although nobody chose, rows without a target."""
+"""What of a table does not take part, as lines: columns that are no features though nobody chose, rows, cells of features."""
 
 from collections.abc import Sequence
 
@@ -45,6 +45,22 @@ def row_lines(target: str, groups: NDArray[np.object_], there: BoolArray) -> lis
     ]
 
 
+def cell_lines(features: Sequence[str], groups: NDArray[np.object_], there: BoolArray) -> list[str]:
+    """How many cells of the features hold no finite number, and in which columns: one line, nothing where all do.
+
+    Args:
+        features: D names.
+        groups: (n,) as in `row_lines`.
+        there: (n, D) True where a cell is finite.
+    """
+    grouped = np.array([group is not None for group in groups], bool)
+    lost = (~there[grouped]).sum(axis=0)
+    if not lost.any():
+        return []
+    each = [f"{name!r} {count} of {grouped.sum()}" for name, count in zip(features, lost.tolist(), strict=True) if count]
+    return [f"{lost.sum()} cell(s) of features are empty, NaN or infinite and read as 0: {_some(each)}"]
+
+
 def _why(column: pa.ChunkedArray) -> str:
     """Cells that are no number, and the first of them; another type by its name."""
     kind = column.type
@@ -52,6 +68,8 @@ def _why(column: pa.ChunkedArray) -> str:
         return "empty"
     if pa.types.is_dictionary(kind):
         column, kind = column.cast(kind.value_type), kind.value_type
+    if pa.types.is_binary(kind):
+        return "binary, as text is that is not UTF-8"
     if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
         return str(kind)
     cells = column.to_pylist()

@@ -147,8 +147,65 @@ def test_a_cell_beyond_float32_is_refused_by_row_and_column(path, column, value)
 
 
 def test_a_table_that_is_used_whole_says_nothing(tmp_path):
-    columns = {"source": ["a", "a", "b"], "x": [1.0, None, 3.0], "score": [1, 2, 3]}
+    columns = {"source": ["a", "a", "b"], "x": [1.0, 2.0, 3.0], "score": [1, 2, 3]}
     assert reader(write(tmp_path / "t.csv", columns)).remarks() == []
+
+
+@pytest.mark.parametrize("none", [None, float("nan"), float("inf")])
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_empty_cells_of_features_are_counted_by_column(tmp_path, suffix, none):
+    columns = {"source": ["a", "a", "b", None], "x": [1.5, none, none, none], "y": [1.5, 2, 3, 4], "score": [1, 2, 3, 4]}
+    assert reader(write(tmp_path / f"t{suffix}", columns)).remarks() == [
+        "2 cell(s) of features are empty, NaN or infinite and read as 0: 'x' 2 of 3"
+    ]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+@pytest.mark.parametrize("column", ["score", "frames"])
+def test_whole_numbers_beyond_two_to_the_53_are_rounded(tmp_path, suffix, column):
+    """Nanoseconds since 1970, or an id: every numeric column is a feature unless features are named."""
+    cells = [1_700_000_000_000_000_001 + i for i in range(5)]
+    found = reader(write(tmp_path / f"t{suffix}", COLUMNS | {column: cells}))
+    episode = found.read(found.list_episodes()[0][0])
+    assert episode.tracks["target" if column == "score" else "features"].data[0, -1] == float(cells[1])
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_text_that_is_not_utf8_is_one_line(tmp_path, suffix):
+    path = write(tmp_path / f"t{suffix}")
+    damaged = tmp_path / f"damaged{suffix}"
+    damaged.write_bytes(path.read_bytes().replace(b"sharpness", b"sharpnes\xe9"))
+    with pytest.raises(BadInput, match=r"names of the columns are not UTF-8; save the file as UTF-8|not a readable table"):
+        TableReader.fingerprint(damaged)
+
+
+def test_a_group_that_is_not_utf8_is_one_line(tmp_path):
+    text = "source,x,score\nk\xf6ln,1,2\nbonn,2,3\n"
+    (tmp_path / "t.csv").write_bytes(text.encode("latin-1"))
+    with pytest.raises(BadInput, match=r"column 'source' is binary, not text \(in UTF-8\).*save it as one of these or name"):
+        reader(tmp_path / "t.csv").list_episodes()
+    (tmp_path / "t.csv").write_bytes(text.encode("utf-8"))
+    assert [ref.id for ref in reader(tmp_path / "t.csv").list_episodes()[0]] == ["bonn", "k\xf6ln"]
+
+
+@pytest.mark.parametrize("cells", [[[1], [2]], [{"a": 1}, {"a": 2}], [b"\xff", b"a"]])
+@pytest.mark.parametrize("content", [None, "source"])
+def test_a_group_or_content_that_is_no_name_is_one_line(tmp_path, cells, content):
+    path = write(tmp_path / "t.parquet", {"source": cells, "place": ["a", "b"], "x": [1, 2], "score": [1, 2]})
+    options = TableOptions("place" if content else "source", "score", [], content)
+    with pytest.raises(BadInput, match=r"column 'source' is .*, not text \(in UTF-8\), numbers or dates"):
+        TableReader(path, Card(format="table", table=options)).list_episodes()
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [pa.array([1, 2], pa.timestamp("ns", "UTC")), pa.array([1, 2], pa.time64("us")), pa.array([1, 2], pa.duration("s")),
+     pa.array(["a", "b"]).dictionary_encode(), pa.array([1, 2]).dictionary_encode(), pa.array([True, False]),
+     pa.array([1, 2], pa.decimal128(5, 2)), pa.array([1.5, 2.5], pa.float16()), pa.array(["a", "b"], pa.string_view())],
+)  # fmt: skip
+def test_a_group_may_be_of_many_types(tmp_path, cells):
+    found = reader(write(tmp_path / "t.parquet", {"source": cells, "x": [1, 2], "score": [1, 2]}))
+    assert len(found.list_episodes()[0]) == 2 and len(found.read(found.list_episodes()[0][0]).timeline) == 1
 
 
 def test_columns_that_are_no_features_are_named_with_what_stands_in_them(tmp_path):
