@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from harness.episode import Episode, FloatArray, Modality, Track
 from harness.features.base import Block
 
-TRIED = 8
+TRIED = 16
 """Windows that are tried at places drawn by a seed, beside those that `_tried` names."""
 
 
