@@ -2,13 +2,19 @@
 
 By a content column where one is named: equal values. Else by features, which tell only where a coincidence would be a wonder:
 
-* Columns are measured in units of their spread. Two rows are near-duplicates where they agree within a tolerance in every
-  column. The tolerance is the widest of `TOLERANCES` for which the table could hold far more different rows than it does: the
-  product of the columns' levels (range over the tolerance, or over the smallest step where values stand on a grid) exceeds
-  `ROOM` times the square of the number of different rows. Constants, labels and scales of less than `LEAST_LEVELS` levels are no
-  fingerprint and do not count towards it. Where no tolerance will do, features say nothing and no group is named.
-* Two groups are named where at least two different rows of each have a near-duplicate in the other, and more than chance would
-  put there: pairs that agree within ten tolerances and not within one are at least nine times as many as chance pairs within one.
+* Columns are measured in units of their spread. Two rows are near-duplicates where they agree within a tolerance in all columns
+  but `SPARED` of them and a third of them at most: a running index, a code of the group, a column of noise or one left empty in
+  the copies hides nothing. The tolerance is the widest of `TOLERANCES` for which the table could hold far more different rows
+  than it does: the product of the columns' levels (range over the tolerance, or over the smallest step where values stand on a grid)
+  exceeds `ROOM` times the square of the number of different rows; so must that of the columns in which a pair agrees. Constants,
+  labels and scales of less than `LEAST_LEVELS` levels are no fingerprint and are not looked at. Where no tolerance will do,
+  features say nothing and no group is named.
+* A row of one value alone (but in the columns that may differ) is what silence or a default looks like, and no content.
+* Two groups are named where they have at least `LEAST_CONTENTS` different contents in common (rows that are near-duplicates are
+  one content), and more than chance would put there: pairs that agree within ten tolerances and not within one are at least nine
+  times as many as chance pairs within one.
+
+Not found: copies of which more columns differ, or which share fewer contents; in tables of two or three columns one that differs.
 """
 
 from collections.abc import Iterable, Sequence
@@ -18,6 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
+from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 from scipy.stats import poisson
 
@@ -26,11 +33,13 @@ from harness.splits import Split
 TOLERANCES = (1e-3, 1e-5, 1e-7)  # of a column's spread
 ROOM = 1000.0
 LEAST_LEVELS = 16
-LEAST_ROWS = 2
+LEAST_CONTENTS = 3  # two may be defaults
+SPARED = 3  # columns that may differ
 SHELL = 10.0  # tolerances
-SEARCHED = 4  # columns
+SEARCHED = 4  # columns at once: in many dimensions a tree finds nothing to cut off
 CHANCE = 1e-4
 MOST_NEIGHBOURS = 50  # pairs per different row: more of them are a cloud, not duplicates
+MOST_AT_ONCE = 100_000  # pairs whose columns are in memory
 MOST_PAIRS = 1000  # of groups that are reported
 Floats = NDArray[np.float64]
 
@@ -85,20 +94,22 @@ def shared_by_features(groups: Sequence[str], features: Floats) -> list[Shared] 
     """
     names, group = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
     different, vector = _different(features)
-    different = _in_spreads(different)
-    found = _tolerance(different)
+    found = _informative(different)
     if found is None:
         return None
-    tolerance, finest = found
-    near, shell = _neighbours(different, finest, tolerance)
-    rows = csr_array((np.ones(len(vector)), (vector, group)), shape=(len(different), len(names)))
+    columns, levels, tolerance = found
+    content = _has_content(different[:, columns])
+    near, shell = _neighbours(_in_spreads(different[:, columns]), levels, tolerance, content)
+    kept = content[vector]
+    rows = csr_array((np.ones(kept.sum()), (vector[kept], group[kept])), shape=(len(different), len(names)))
     holds = _binary(rows)
     reach = _binary(near @ holds)
     matched = (holds.T @ reach).toarray()
     chance = (holds.T @ (shell @ holds)).toarray() / (SHELL - 1)
-    count = np.minimum(matched, matched.T)
-    wonder = (count >= LEAST_ROWS) & (poisson.sf(count - 1, chance) < CHANCE)
-    return _pairs(names, rows, reach, wonder, f"near-duplicate features (within {tolerance:g} of every column's spread)")
+    count = np.minimum(np.minimum(matched, matched.T), _contents(near, holds))
+    wonder = (count >= LEAST_CONTENTS) & (poisson.sf(count - 1, chance) < CHANCE)
+    how = f"within {tolerance:g} of a column's spread in all but at most {_spared(len(columns))} of {len(columns)} columns"
+    return _pairs(names, rows, reach, wonder, f"near-duplicate features ({how})")
 
 
 def on_both_sides(shared: Iterable[Shared], split: Split) -> list[Shared]:
@@ -138,27 +149,44 @@ def _different(features: Floats) -> tuple[Floats, NDArray[np.int64]]:
 
 
 def _in_spreads(rows: Floats) -> Floats:
-    """(V, D') columns in units of their spread, NaN where a cell is empty; constants are left out."""
+    """(V, D) columns in units of their spread, NaN where a cell is empty."""
     columns = []
     for column in rows.T:
         known = np.isfinite(column)
         values = column[known]
-        if not len(values) or (known.all() and np.ptp(values) == 0):
-            continue
         low, high = np.quantile(values, [0.25, 0.75])
         spread = (high - low) / 1.349 or values.std() or 1.0
         columns.append(np.where(known, (column - np.median(values)) / spread, np.nan))
-    return np.column_stack(columns) if columns else np.zeros((len(rows), 0))
+    return np.column_stack(columns)
 
 
-def _tolerance(rows: Floats) -> tuple[float, NDArray[np.int64]] | None:
-    """The widest tolerance at which a coincidence would be a wonder, and the columns that tell most apart."""
-    needed = np.log(ROOM) + 2 * np.log(max(len(rows), 2))
+def _informative(rows: Floats) -> tuple[NDArray[np.int64], Floats, float] | None:
+    """The columns that tell rows apart, those that tell most first, their levels, and the widest tolerance that will do."""
+    some = np.flatnonzero(np.isfinite(rows).any(axis=0))
+    scaled = _in_spreads(rows[:, some]) if len(some) else np.zeros((len(rows), 0))
     for tolerance in TOLERANCES:
-        levels = np.array([_levels(column, tolerance) for column in rows.T])
-        if np.log(levels[levels >= LEAST_LEVELS]).sum() >= needed:
-            return tolerance, np.argsort(-levels, kind="stable")[:SEARCHED]
+        levels = np.array([_levels(column, tolerance) for column in scaled.T])
+        if np.log(levels[levels >= LEAST_LEVELS]).sum() >= _needed(rows):
+            order = np.argsort(-levels, kind="stable")[: int((levels >= LEAST_LEVELS).sum())]
+            return some[order], levels[order], tolerance
     return None
+
+
+def _needed(rows: Floats) -> float:
+    """Of the logarithm of the levels of columns that agree."""
+    return float(np.log(ROOM) + 2 * np.log(max(len(rows), 2)))
+
+
+def _spared(columns: int) -> int:
+    return min(SPARED, columns // 3)
+
+
+def _has_content(rows: Floats) -> NDArray[np.bool_]:
+    """(V,) whether a row is more than one value and the columns that may differ."""
+    known = np.isfinite(rows)
+    at = np.maximum(known.sum(axis=1) - 1, 0) // 2
+    middle = np.sort(np.where(known, rows, np.inf), axis=1)[np.arange(len(rows)), at]
+    return np.asarray((known & (rows != middle[:, None])).sum(axis=1) > _spared(rows.shape[1]))
 
 
 def _levels(column: Floats, tolerance: float) -> float:
@@ -172,30 +200,54 @@ def _levels(column: Floats, tolerance: float) -> float:
     return float(1 + (high - low) / steps.min())
 
 
-def _neighbours(rows: Floats, finest: NDArray[np.int64], tolerance: float) -> tuple[csr_array, csr_array]:
+def _neighbours(rows: Floats, levels: Floats, tolerance: float, content: NDArray[np.bool_]) -> tuple[csr_array, csr_array]:
     """(V, V) 1 where two different rows agree within the tolerance (and for itself), and where only within ten of it.
 
-    Where rows crowd within ten tolerances, equal rows alone are near-duplicates.
+    The columns are dealt into one part more than may differ: two rows that agree do so in all of one part.
+    Where rows crowd within ten tolerances in a part, it is not searched.
 
     Args:
-        rows: (V, D).
-        finest: Columns in which candidates are searched: in many dimensions a tree finds nothing to cut off.
-        tolerance: In every column.
+        rows: (V, D), those columns first that tell most.
+        levels: (D,).
+        tolerance: In a column.
+        content: (V,) rows that are looked at.
     """
+    seen = np.flatnonzero(content)
     # An empty cell is far from every value, and equal to another one.
-    rows = np.where(np.isfinite(rows), rows, 1e6 + 2 * np.nanmax(np.abs(rows)))
-    tree = cKDTree(rows[:, finest])
-    crowded = tree.count_neighbors(tree, SHELL * tolerance, p=np.inf) > MOST_NEIGHBOURS * len(rows)
-    pairs = np.zeros((0, 2), np.int64) if crowded else tree.query_pairs(SHELL * tolerance, p=np.inf, output_type="ndarray")
-    distance = np.abs(rows[pairs[:, 0]] - rows[pairs[:, 1]]).max(axis=1, initial=0.0)
-    near, shell = pairs[distance <= tolerance], pairs[(distance > tolerance) & (distance <= SHELL * tolerance)]
-    itself = np.arange(len(rows))
-    ends = np.concatenate([near, near[:, ::-1], np.column_stack([itself, itself])])
-    return _graph(ends, len(rows)), _graph(np.concatenate([shell, shell[:, ::-1]]), len(rows))
+    plain = np.where(np.isfinite(rows), rows, 1e6 + 2 * np.nanmax(np.abs(rows)))
+    spared = _spared(rows.shape[1])
+    found = [np.zeros((0, 2), np.int64)]
+    for part in range(spared + 1):
+        tree = cKDTree(plain[np.ix_(seen, np.arange(part, rows.shape[1], spared + 1)[:SEARCHED])])
+        if tree.count_neighbors(tree, SHELL * tolerance, p=np.inf) <= MOST_NEIGHBOURS * len(seen):
+            found.append(seen[tree.query_pairs(SHELL * tolerance, p=np.inf, output_type="ndarray")])
+    pairs = np.unique(np.concatenate(found), axis=0)
+    near, far = (_agree(rows, plain, pairs, levels, reach) for reach in (tolerance, SHELL * tolerance))
+    ends = np.concatenate([pairs[near], pairs[near][:, ::-1], np.column_stack([seen, seen])])
+    shell = pairs[far & ~near]
+    return _graph(ends, (len(rows),) * 2), _graph(np.concatenate([shell, shell[:, ::-1]]), (len(rows),) * 2)
 
 
-def _graph(ends: NDArray[np.int64], size: int) -> csr_array:
-    return csr_array((np.ones(len(ends)), (ends[:, 0], ends[:, 1])), shape=(size, size))
+def _agree(rows: Floats, plain: Floats, pairs: NDArray[np.int64], levels: Floats, reach: float) -> NDArray[np.bool_]:
+    """(n,) pairs that agree in enough columns; two empty cells do, but tell nothing."""
+    out = np.zeros(len(pairs), bool)
+    for start in range(0, len(pairs), MOST_AT_ONCE):
+        a, b = pairs[start : start + MOST_AT_ONCE].T
+        agrees = np.abs(plain[a] - plain[b]) <= reach
+        told = (agrees & np.isfinite(rows[a])) @ np.log(levels)
+        out[start : start + len(a)] = ((~agrees).sum(axis=1) <= _spared(len(levels))) & (told >= _needed(rows))
+    return out
+
+
+def _contents(near: csr_array, holds: csr_array) -> Floats:
+    """(G, G) how many contents two groups have in common."""
+    count, content = connected_components(near, directed=False)
+    held = _binary(_graph(np.column_stack([content, np.arange(len(content))]), (count, len(content))) @ holds)
+    return np.asarray((held.T @ held).toarray())
+
+
+def _graph(ends: NDArray, shape: tuple[int, int]) -> csr_array:
+    return csr_array((np.ones(len(ends)), (ends[:, 0], ends[:, 1])), shape=shape)
 
 
 def _binary(matrix: csr_array) -> csr_array:
