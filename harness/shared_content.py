@@ -5,10 +5,10 @@ By a content column where one is named: equal values. Else by features, which te
 * Columns are measured in units of their spread. Two rows are near-duplicates where they agree within a tolerance in all columns
   but `SPARED` of them and a third of them at most: a running index, a code of the group, a column of noise or one left empty in
   the copies hides nothing. The tolerance is the widest of `TOLERANCES` for which the table could hold far more different rows
-  than it does: the product of the columns' levels (range over the tolerance, or over the smallest step where values stand on a grid)
-  exceeds `ROOM` times the square of the number of different rows; so must that of the columns in which a pair agrees. Constants,
-  labels and scales of less than `LEAST_LEVELS` levels are no fingerprint and are not looked at. Where no tolerance will do,
-  features say nothing and no group is named.
+  than it does: the product of the columns' levels (range over the tolerance, or over the smallest step where values stand on a
+  grid) exceeds `ROOM` times the square of the number of different rows; so must that of the columns in which a pair agrees.
+  Constants, labels and scales of less than `LEAST_LEVELS` levels are no fingerprint and are not looked at. Where no tolerance
+  will do, features say nothing and no group is named.
 * A row of one value alone (but in the columns that may differ) is what silence or a default looks like, and no content.
 * Two groups are named where they have at least `LEAST_CONTENTS` different contents in common (rows that are near-duplicates are
   one content), and more than chance would put there: pairs that agree within ten tolerances and not within one are at least nine
