@@ -3,6 +3,7 @@
 from importlib import import_module
 from typing import Any
 
+from harness.imports.first_pass import LEFT_OUT
 from harness.imports.request import FORMATS, ImportRequest
 
 
@@ -20,6 +21,8 @@ def import_predictions(request: ImportRequest) -> list[str]:
     lines = [f"{done['name']}: {done['rows']} rows of {done['episodes']} episodes answer {', '.join(done['tasks'])}"]
     if done["note"]:
         lines.append(done["note"])
+    if (request.out / LEFT_OUT).is_file():
+        lines.append(f"what else stands under ids that stand there twice: {request.out / LEFT_OUT}")
     for figures in done["published"].values():
         lines += [f"published definition of {name}, {done['counted']} rows: {value!r}" for name, value in figures.items()]
     against = "" if request.format == "xperience-json" and not request.targets else f" --targets {request.targets or 'RUN'}"

@@ -18,6 +18,8 @@ USELESS = "row(s) without a usable id or truth left out"
 TWICE = "duplicate row(s) left out"
 CONFLICTING = "conflicting row(s), whose ids count as failed"
 CONTRADICTED = "row(s) whose truth contradicts another row of their id, left out with it"
+LEFT_OUT = "left_out.jsonl"
+"""Where rows stand whose id was there already and says otherwise: their text would be gone with them."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,7 @@ class FirstPass:
     """What was found; 24 bytes and an entry of a dict for each row.
 
     Attributes:
+        folder: Where `LEFT_OUT` is written, if there is any such row.
         answers: Digest of each row's answer.
         truths: Digest of each row's truth.
         index: Digest of a key -> its row.
@@ -53,6 +56,7 @@ class FirstPass:
         contradicted: Rows whose key has another truth elsewhere: they cannot be scored.
     """
 
+    folder: Path
     answers: array = field(default_factory=lambda: array("Q"))
     truths: array = field(default_factory=lambda: array("Q"))
     index: dict[int, int] = field(default_factory=dict)
@@ -98,12 +102,18 @@ class FirstPass:
             spill.add(found.episode, index, {"where": where, **found.body})
         elif self.truths[first] != truth:
             self.contradicted.add(first)
+            self._keep(found, where, CONTRADICTED)
             problems.add(CONTRADICTED, where, f"{again}, with another truth", task=found.task)
         elif self.answers[first] != answer:
             self.conflicting.add(first)
+            self._keep(found, where, CONFLICTING)
             problems.add(CONFLICTING, where, f"{again}, with another answer", task=found.task)
         else:
             problems.add(TWICE, where, again, task=found.task)
+
+    def _keep(self, found: Entry, where: str, why: str) -> None:
+        with (self.folder / LEFT_OUT).open("a") as file:
+            file.write(json.dumps({"where": where, "why": why, **found.body}) + "\n")
 
 
 def digest(value: Any) -> int:

@@ -11,11 +11,10 @@ import numpy as np
 from harness.answers import Status
 from harness.errors import BadInput
 from harness.imports.answer_text import is_label, is_object_list
-from harness.imports.source import shown, storable
+from harness.imports.source import read_id, shown, storable
 from harness.tasks import get_task
 from harness.tasks.base import Task
 
-LONGEST_ID = 1000  # characters
 OUR_MARK = re.compile(r"[a-z]\d+(-\d+)?")  # behind the `#` of a sample id, see `harness.window.make_samples`
 STATUSES = {status.value for status in Status} - {Status.MISSING.value}
 NUMBERS = ("values", "query", "key", "probabilities")
@@ -47,8 +46,8 @@ def read_row(body: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(task, str):
         raise ValueError(f"task is no text ({shown(task)})")
     kind = task_of(task).answer
-    row: dict[str, Any] = {"task": task, "sample": _ident(body, "sample")}
-    row["episode"] = _ident(body, "episode") if body.get("episode") is not None else _episode_of(row["sample"])
+    row: dict[str, Any] = {"task": task, "sample": read_id(body, "sample")}
+    row["episode"] = read_id(body, "episode") if body.get("episode") is not None else _episode_of(row["sample"])
     for name in ("fold", "seed", "draw"):
         row[name] = _count(body, name)
     if row["draw"]:
@@ -104,13 +103,6 @@ def _float(value: Any) -> float:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def _ident(body: dict[str, Any], name: str) -> str:
-    value = body.get(name)
-    if not isinstance(value, str) or len(value) > LONGEST_ID or (name == "sample" and not value):
-        raise ValueError(f"{name} is no id ({shown(value)})")
-    return storable(value)
 
 
 def _episode_of(sample: str) -> str:

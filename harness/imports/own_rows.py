@@ -45,7 +45,7 @@ def import_rows(request: ImportRequest) -> dict[str, Any]:
     held = None if request.targets is None else held_at(request.targets)
     with appearing(request.out) as folder:
         (folder / "spill").mkdir()
-        spill, read = Spill(folder / "spill"), FirstPass()
+        spill, read = Spill(folder / "spill"), FirstPass(folder)
         try:
             read.read(files, _entry, spill, problems)
             problems.settle()

@@ -7,10 +7,9 @@ from typing import Any
 from harness.answers import Status
 from harness.imports.answer_text import has_all_keys, is_label, is_object_list, is_strict, is_yes_no, read_answer
 from harness.imports.published import UNKNOWN
-from harness.imports.source import parse, shown, storable
+from harness.imports.source import LONGEST_ID, parse, read_id, shown, storable
 
 FIELDS = ("action", "subtask", "transition", "next_action", "contact", "objects")
-LONGEST_ID = 1000  # characters
 _NUMBER = r"['\"]?{}['\"]?\s*:\s*(\d{{1,15}})\b"  # of a window that a CSV cell spells as Python or as JSON
 
 
@@ -63,7 +62,7 @@ def read_row(body: dict[str, Any]) -> QaRow:
         ValueError: One line on what makes the row useless: no id, no truth, a truth that contradicts itself. What is wrong with
             the answer makes the row fail instead, with a status.
     """
-    ident, episode = (_ident(body, name) for name in ("id", "episode_id"))
+    ident, episode = (read_id(body, name) for name in ("id", "episode_id"))
     truth = _truth(body)
     raw = body.get("raw_prediction")
     text = raw if isinstance(raw, str) else None
@@ -93,13 +92,6 @@ def _value(value: Any) -> Any:
         return parse(value)
     except ValueError:
         return value
-
-
-def _ident(body: dict[str, Any], name: str) -> str:
-    value = body.get(name)
-    if not isinstance(value, str) or not value.strip() or len(value) > LONGEST_ID:
-        raise ValueError(f"{name} is no id ({shown(value)})")
-    return storable(value)
 
 
 def _truth(body: dict[str, Any]) -> dict[str, Any]:

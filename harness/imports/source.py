@@ -2,6 +2,7 @@
 
 import csv
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from harness.card import first_line
 from harness.errors import BadInput
 
 LONGEST_LINE = 256 * 2**20  # bytes: what one row may hold in memory
+LONGEST_ID = 1000  # characters
 BATCH_ROWS = 1024  # of a Parquet file
 
 
@@ -67,7 +69,7 @@ def read_object(path: Path) -> dict[str, Any]:
         BadInput: It is not.
     """
     try:
-        body = parse(path.read_bytes())
+        body = parse(path.read_bytes(), keys_once=True)
     except OSError as error:
         raise BadInput(f"{path}: cannot be read ({first_line(error)})") from error
     except ValueError as error:
@@ -77,16 +79,42 @@ def read_object(path: Path) -> dict[str, Any]:
     return body
 
 
-def parse(text: str | bytes) -> Any:
+def parse(text: str | bytes, *, keys_once: bool = False) -> Any:
     """A JSON value; `NaN` and infinities become floats.
 
+    Args:
+        text: UTF-8 where it is bytes.
+        keys_once: Refuse an object that has a key twice; else the last one counts, as in most readers.
+
     Raises:
-        ValueError: Not JSON, or nested too deeply, or a number of more digits than Python reads.
+        ValueError: Not JSON, or nested too deeply, or a number of more digits than Python reads, or a key twice.
     """
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=_object if keys_once else None)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        key = Counter(key for key, _ in pairs).most_common(1)[0][0]
+        raise ValueError(f"the key {shown(key)} stands twice in an object")
+    return found
+
+
+def read_id(body: dict[str, Any], name: str) -> str:
+    """The field of a row that names a sample or an episode.
+
+    Raises:
+        ValueError: It is no text, blank, too long, or holds a NUL, at which fixed-width arrays of text end.
+    """
+    value = body.get(name)
+    if not isinstance(value, str) or not value.strip() or len(value) > LONGEST_ID:
+        raise ValueError(f"{name} is no id ({shown(value)})")
+    if "\0" in value:
+        raise ValueError(f"{name} {shown(value)} holds a NUL character, which an id cannot")
+    return storable(value)
 
 
 def shown(value: Any) -> str:
@@ -112,7 +140,7 @@ def _jsonl(path: Path) -> Iterator[Row]:
                 continue
             where = f"{path}:{number}"
             try:
-                body = parse(text)
+                body = parse(text, keys_once=True)
             except ValueError as error:
                 cut = "" if line.endswith(b"\n") else ", and the file ends in it: was it cut off?"
                 yield Row(where, None, f"not JSON ({first_line(error)}){cut}")
@@ -185,9 +213,49 @@ def _is_text(value: str) -> bool:
 def _parquet(path: Path) -> Iterator[Row]:
     number = 0
     try:
-        for batch in pq.ParquetFile(path).iter_batches(batch_size=BATCH_ROWS):
+        file = pq.ParquetFile(path)
+        names = file.schema_arrow.names
+        if len(set(names)) < len(names):
+            raise BadInput(f"{path}: two columns have one name; rename one")
+        odd = [field.name for field in file.schema_arrow if not _is_json(field.type)]
+        for batch in file.iter_batches(batch_size=BATCH_ROWS):
             for body in batch.to_pylist():
-                yield Row(f"{path}: row {number}", body)
+                yield Row(f"{path}: row {number}", body | {name: _as_json(body[name]) for name in odd})
                 number += 1
     except (pa.ArrowException, ValueError) as error:
         raise BadInput(f"{path}: no Parquet file, or a damaged one, at row {number} ({first_line(error)})") from error
+
+
+def _is_json(kind: pa.DataType) -> bool:
+    """True where every cell of a type is a JSON value as it comes."""
+    if pa.types.is_struct(kind):
+        return all(_is_json(kind.field(i).type) for i in range(kind.num_fields))
+    if (
+        pa.types.is_list(kind)
+        or pa.types.is_large_list(kind)
+        or pa.types.is_fixed_size_list(kind)
+        or pa.types.is_dictionary(kind)
+    ):
+        return _is_json(kind.value_type)
+    tests = ("null", "boolean", "integer", "floating", "string", "large_string", "string_view")
+    return any(getattr(pa.types, f"is_{test}")(kind) for test in tests)
+
+
+def _as_json(value: Any) -> Any:
+    """The cell as a JSON value. Bytes in UTF-8 are text, as some writers leave it.
+
+    A date, a decimal or other bytes become `[{TYPE: TEXT}]`, which is no label, number, text, object or list of names: the row
+    fails, or is refused, as with any other value of the wrong kind.
+    """
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, dict):
+        return {key: _as_json(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_as_json(item) for item in value]
+    if isinstance(value, bytes):
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            pass
+    return [{type(value).__name__: str(value)}]

@@ -41,7 +41,7 @@ def import_xperience(request: ImportRequest) -> dict[str, Any]:
         raise BadInput(f"{request.files[0]}: no rows; give a .jsonl or .csv file too")
     with appearing(request.out) as folder:
         (folder / "spill").mkdir()
-        spill, read, carried = Spill(folder / "spill"), FirstPass(), Carried()
+        spill, read, carried = Spill(folder / "spill"), FirstPass(folder), Carried()
 
         def entry(body: dict[str, Any]) -> Entry:
             kept = {name: body[name] for name in COLUMNS if name in body}

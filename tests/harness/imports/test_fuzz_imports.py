@@ -4,6 +4,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -34,6 +35,10 @@ VALUES = st.recursive(
     max_leaves=6,
 )
 QA_FIELDS = (*qa_row("s0__ep0", 0), "extra")
+YEARS = timedelta(days=9000)
+MOMENTS = st.datetimes() | st.dates() | st.times() | st.timedeltas(-YEARS, YEARS)
+CELLS = st.binary(max_size=6) | MOMENTS | st.decimals("-1e9", "1e9", places=3)
+TYPED = CELLS | CELLS.map(lambda cell: [cell, cell]) | CELLS.map(lambda cell: {"action": cell, "objects": [cell]})
 OWN_FIELDS = ("task", "sample", "episode", "fold", "seed", "draw", "status", "label", "labels", "values", "query", "key",
               "probabilities", "raw", "seen_until", "extra")  # fmt: skip
 
@@ -80,6 +85,39 @@ def test_published_rows(changes: list[tuple[int, str, Any]], cut: int, partial: 
         assert all(row["n_samples"] == 4 or "partial" in notes for row in rows_scored), "a row was dropped without a word"
 
 
+def write_typed(folder: Path, rows: list[dict[str, Any]], cells: dict[str, Any], one: bool) -> Path:
+    """Parquet, in which columns hold values that JSON does not have: in each row, or in the first alone."""
+    table = pa.Table.from_pylist([{name: row.get(name) for name in {**rows[0], **rows[-1]}} for row in rows])
+    for name, cell in cells.items():
+        column = pa.array([cell] + [None if one else cell] * (len(rows) - 1))
+        there = table.schema.get_field_index(name)
+        table = table.append_column(name, column) if there < 0 else table.set_column(there, name, column)
+    pq.write_table(table, folder / "rows.parquet")
+    return folder / "rows.parquet"
+
+
+@FEW
+@given(st.dictionaries(st.sampled_from(QA_FIELDS), TYPED, max_size=2), st.booleans(), st.booleans())
+def test_published_rows_of_typed_cells(cells: dict[str, Any], one: bool, partial: bool) -> None:
+    with TemporaryDirectory() as work:
+        folder = Path(work)
+        file = write_typed(folder, qa_rows(), cells, one)
+        request = ImportRequest("xperience-json", (file,), folder / "m", "m", allow_partial=partial)
+        board = outcome(request, import_xperience, None)
+    if board is not None and not partial:
+        assert all(row["n_samples"] == 4 for row in board["rows"] if row["task"] == "qa_action")
+
+
+@FEW
+@given(st.dictionaries(st.sampled_from(["predicted_label", "raw_prediction", "pred_json", "center_window", "extra"]), TYPED))
+def test_published_answers_of_typed_cells(cells: dict[str, Any]) -> None:
+    """Whatever type an answer is of, every row counts."""
+    with TemporaryDirectory() as work:
+        request = ImportRequest("xperience-json", (write_typed(Path(work), qa_rows(), cells, False),), Path(work) / "m", "m")
+        board = outcome(request, import_xperience, None)
+    assert board is not None and {row["n_samples"] for row in board["rows"]} == {4}
+
+
 @FEW
 @given(st.dictionaries(st.sampled_from([*ANSWER, "extra"]), VALUES, max_size=8) | VALUES, st.text(max_size=20))
 def test_answers_of_published_rows(answer: Any, raw: str) -> None:
@@ -124,6 +162,17 @@ def test_own_rows(run: Path, changes: list[tuple[int, str, Any]], cut: int, part
         samples = Counter({row["task"]: row["n_samples"] for row in board["rows"]})
         expected = {"timeline_action": 14, **dict.fromkeys(set(samples) - {"timeline_action"}, 15)}
         assert samples == Counter(expected)
+
+
+@FEW
+@given(st.dictionaries(st.sampled_from(OWN_FIELDS), TYPED, max_size=2), st.booleans(), st.booleans())
+def test_own_rows_of_typed_cells(run: Path, cells: dict[str, Any], one: bool, partial: bool) -> None:
+    rows = right_rows()
+    of_task = [row for row in rows if row["task"] == rows[0]["task"]]
+    with TemporaryDirectory() as work:
+        folder = Path(work)
+        file = write_typed(folder, of_task, cells, one)
+        outcome(ImportRequest("parquet", (file,), folder / "m", "m", run, allow_partial=partial), import_rows, run)
 
 
 def unbound(request: ImportRequest) -> None:

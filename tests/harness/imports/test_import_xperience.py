@@ -129,6 +129,8 @@ USELESS = [
     ({"id": None}, ("id is no id", "missing")),
     ({"id": 7}, ("id is no id", "7")),
     ({"episode_id": ""}, ("episode_id",)),
+    ({"id": "s0__ep0:qa:0\0"}, (r"id 's0__ep0:qa:0\x00'", "NUL character")),
+    ({"episode_id": "s0__ep0\0"}, ("episode_id", "NUL character")),
     ({"true_label": 3}, ("true_label",)),
     ({"true_label": "stir"}, ("true_label 'stir'", "'pour'", "differ")),
     ({"true_json": [1]}, ("true_json",)),
@@ -152,10 +154,12 @@ DAMAGED = [
     ("[1, 2]", ("JSON object", "list")),
     ("[" * 100_000, ("nested",)),
     ('{"id": 1' + "0" * 5000 + "}", ("not JSON",)),
+    (json.dumps(qa_row("s9__ep0", 0))[:-1] + ', "id": "other"}', ("the key 'id' stands twice",)),
+    (json.dumps(qa_row("s9__ep0", 0, true={"other": 1})).replace('"other"', '"contact"'), ("the key 'contact' stands twice",)),
 ]
 
 
-@pytest.mark.parametrize(("line", "said"), DAMAGED, ids=["cut", "list", "nested", "digits"])
+@pytest.mark.parametrize(("line", "said"), DAMAGED, ids=["cut", "list", "nested", "digits", "twice", "twice inside"])
 def test_a_line_that_is_no_row(line: str, said: tuple[str, ...], tmp_path: Path) -> None:
     file = write_lines(tmp_path / "rows.jsonl", [*rows(), line])
     file.write_bytes(file.read_bytes()[:-1])
@@ -178,6 +182,11 @@ def test_duplicates_and_conflicts(tmp_path: Path) -> None:
     assert found["qa_contact"]["failures"] == {"schema_error": 1} and found["qa_contact"]["n_samples"] == 11
     [note] = found["qa_contact"]["detail"]["notes"]
     assert "1 duplicate" in note and "1 conflicting" in note and "1 row(s) whose truth contradicts" in note
+    kept = [json.loads(line) for line in (tmp_path / "m" / "left_out.jsonl").read_text().splitlines()]
+    assert [(row["id"], json.loads(row["raw_prediction"])["contact"]) for row in kept] == [
+        ("s0__ep0:qa:0", "no"),
+        ("s1__ep0:qa:0", "no"),
+    ]
 
 
 def published(tmp_path: Path, lines: list[Any], *words: Any) -> tuple[str, dict[str, dict[str, float]]]:

@@ -124,6 +124,15 @@ def test_the_text_of_a_failed_row_is_kept(run: Path, tmp_path: Path) -> None:
     assert kept == [raw.encode("utf-8", "backslashreplace").decode()]
 
 
+def test_both_texts_of_a_conflict_are_kept(run: Path, tmp_path: Path) -> None:
+    first, second = (changed(0, raw=text, label=text)[0] for text in ("pour, I think", "stir, \x07 <b>I think</b>"))
+    bound(run, tmp_path, [*right_rows()[1:], first, second], "--allow-partial")
+    parts = [pq.read_table(path) for path in (tmp_path / "made").rglob("part-a-*.parquet")]
+    assert [text for part in parts for text in part.column("raw").to_pylist() if text] == [first["raw"]]
+    [kept] = map(json.loads, (tmp_path / "made" / "left_out.jsonl").read_text().splitlines())
+    assert kept["raw"] == second["raw"] and kept["sample"] == "a#w0" and kept["where"].endswith("rows.jsonl:60")
+
+
 REFUSED = [
     ({"sample": "z#w0", "episode": "z"}, ("z#w0", "another data set")),
     ({"sample": "a#w3"}, ("a#w3", "no such sample")),
@@ -133,6 +142,7 @@ REFUSED = [
     ({"task": "hand_trajectory_forecast"}, ("does not pose",)),
     ({"task": 3}, ("task",)),
     ({"sample": None}, ("sample",)),
+    ({"sample": "a#w0\0"}, (r"sample 'a#w0\x00'", "NUL character")),
     ({"sample": "free text", "episode": None}, ("episode",)),
     ({"fold": 2}, ("fold 2",)),
     ({"fold": "x"}, ("fold",)),
