@@ -11,6 +11,7 @@ from harness.metrics.base import Metric, State
 from harness.stats import (
     CONFIDENCE,
     MIN_CLUSTERS,
+    MIN_TESTED,
     clusters_needed,
     detectable,
     half_width,
@@ -26,6 +27,8 @@ ALPHA = 0.05
 MARGIN = 0.02
 """What counts as equal: two points of a metric that lives on 0 .. 1, else two hundredths of the way from floor to ceiling."""
 
+EQUAL = 1e-9
+"""Values that differ by less, in shares of themselves, are equal."""
 ORIENTATION = "differences are a less b in the better direction of the metric: above 0 a is better"
 
 
@@ -58,7 +61,7 @@ class Contrast:
         p: Two-sided, by the sign-flip test.
         p_adjusted: Over the family the contrast was asked in.
         verdict: On a. `better` and `worse` need an interval off zero and an adjusted p of at most 5 %; `tied` a 90 % interval
-            within the margin (two one-sided tests); all else is `inconclusive`.
+            within the margin (two one-sided tests); all else is `inconclusive`, and so is everything below six clusters.
         leaning: `better` or `worse` by the point value of an inconclusive contrast; None elsewhere.
         n_clusters: Clusters that both answered.
         mde: Difference that so many clusters find with 80 % power; None below three.
@@ -135,7 +138,7 @@ def compare(metric: Metric, pairs: Sequence[tuple[Side, Side]], margin: float | 
         sign = 1.0 if metric.direction == "up" else -1.0
         for i in members:
             (a, of_a), (b, of_b) = (known[id(side)] for side in pairs[i])
-            found[i] = sign * (a - b), sign * (of_a - of_b)
+            found[i] = float(_apart(sign * np.asarray(a), sign * np.asarray(b))), _apart(sign * of_a, sign * of_b)
         if int(kept.sum()) >= MIN_CLUSTERS:
             p[members], adjusted[members] = sign_flip(_testable(np.stack([found[i][1] for i in members], axis=1)), seed)
     shared = len(groups) <= 1
@@ -144,6 +147,11 @@ def compare(metric: Metric, pairs: Sequence[tuple[Side, Side]], margin: float | 
     return [
         _contrast(metric, pair, found.get(i), float(p[i]), float(adjusted[i]), margin, correction) for i, pair in enumerate(pairs)
     ]
+
+
+def _apart(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    """a - b, exactly 0 where they are equal but for rounding: equal branches sum their rows in other orders."""
+    return np.where(np.abs(a - b) <= EQUAL * np.maximum(np.abs(a), np.abs(b)), 0.0, a - b)
 
 
 def _testable(differences: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -175,7 +183,7 @@ def _contrast(
     widened = deviation * np.sqrt(1 + n * max(a.test_train_ratio, b.test_train_ratio))
     error = widened / np.sqrt(n)
     half = half_width(error, n)
-    verdict = decide(value, half, half_width(error, n, 2 * CONFIDENCE - 1), adjusted, margin)
+    verdict = decide(value, error, n, adjusted, margin)
     return Contrast(
         a.name,
         b.name,
@@ -197,11 +205,11 @@ def _contrast(
     )
 
 
-def decide(value: float, half: float, half_90: float, p_adjusted: float, margin: float | None) -> Verdict:
-    """The verdict on a difference that is signed so that above 0 is better; see `Contrast.verdict`."""
-    if p_adjusted <= ALPHA and abs(value) > half:
+def decide(value: float, error: float, n: int, p_adjusted: float, margin: float | None) -> Verdict:
+    """The verdict on a difference, signed so that above 0 is better, with this standard error over n clusters; see `Contrast`."""
+    if p_adjusted <= ALPHA and abs(value) > half_width(error, n):
         return "better" if value > 0 else "worse"
-    if margin is not None and abs(value) + half_90 < margin:
+    if n >= MIN_TESTED and margin is not None and abs(value) + half_width(error, n, 2 * CONFIDENCE - 1) < margin:
         return "tied"
     return "inconclusive"
 

@@ -253,7 +253,7 @@ def _add_floor(
     metric, key = result.metrics[task.id, fold.id], (fold.id, 0, episode)
     cell = result.cells.setdefault((FLOOR, task.id), Cell())
     cell.n_samples[0] = cell.n_samples.get(0, 0) + len(ids)
-    closed = metric.chance(truth)
+    closed = metric.chance(truth) if task.floor in ("chance", "fixed_answer") else None
     if closed is not None:
         cell.states[key] = closed
     elif statistics.rows or task.floor == "persistence":

@@ -10,7 +10,7 @@ from harness.folds import fold_details
 from harness.held import OF_TEST
 from harness.metrics.base import Metric, State, number
 from harness.metrics.probability import probability_values
-from harness.seeds import Key, average, by_cluster, by_episode, mean_of, pooled, seeds_of
+from harness.seeds import Key, average, by_cluster, by_episode, mean_of, pooled, seeds_of, sums_of
 from harness.stats import contributions, mean_interval, rate_interval, seed_error, support
 from harness.tasks.base import Task
 
@@ -36,15 +36,14 @@ class RowDetails:
     def fields(self, value: float | None) -> dict[str, Any]:
         """Those of the row itself; `value` is the ranked one.
 
-        `bounds` say what the failed rows could have made of it. `worst` is the declared value where a failure is a wrong answer
-        (classes, sets, ranks) and null for errors, which have no worst value.
+        `bounds` say what the failed rows could have made of it, had each been right or as wrong as can be; `worst` is null for
+        errors, which have no worst value.
         """
-        failed = any(status != Status.OK.value for status in self.cell.statuses)
         seen, unseen = self._seen_unseen()
         return {
             "coverage_ci": self._coverage_interval(),
             "complete_case": self._pooled(self.cell.complete),
-            "bounds": {"worst": value if self.metric.bounded or not failed else None, "best": self._pooled(self.cell.best)},
+            "bounds": {"worst": self._worst(value), "best": self._pooled(self.cell.best)},
             "seen_value": seen,
             "unseen_value": unseen,
             "strata": self._sensor_strata(),
@@ -70,6 +69,16 @@ class RowDetails:
             per_fold = {str(f): mean_of(_of_fold(states, f), lambda state: number(self.metric.value(state))) for f in folds}
             detail["per_fold"] = per_fold
         return detail | fold_details(self.metric, self.cell.kept, self._fold_names()) | self._seeds()
+
+    def _worst(self, value: float | None) -> float | None:
+        if not any(status != Status.OK.value for status in self.cell.statuses):
+            return value
+        if not self.metric.bounded:
+            return None
+        right = sums_of(self.cell.best)
+        answered = sums_of(self.cell.complete)
+        found = average([self.metric.lowest(answered.get(seed, np.zeros_like(of)), of) for seed, of in right.items()])
+        return value if found is None else found
 
     def _pooled(self, states: dict[Key, State]) -> float | None:
         return pooled(self.metric, states, self.episodes, self.clusters)

@@ -52,8 +52,14 @@ def pooled(metric: Metric, states: Mapping[Key, State], episodes: Sequence[str],
 
 def mean_of(states: Mapping[Key, State], number: Callable[[State], Any]) -> Any:
     """What `number` says of the sum of each seed's states, averaged: numbers, and dictionaries of them; None where all are."""
-    totals = [np.sum([state for (_, s, _), state in states.items() if s == seed], axis=0) for seed in seeds_of(states)]
-    return average([number(np.asarray(total)) for total in totals])
+    return average([number(total) for total in sums_of(states).values()])
+
+
+def sums_of(states: Mapping[Key, State]) -> dict[int, State]:
+    """Seed -> (S,) the sum of its states."""
+    return {
+        seed: np.asarray(np.sum([state for (_, s, _), state in states.items() if s == seed], axis=0)) for seed in seeds_of(states)
+    }
 
 
 def average(found: Sequence[Any]) -> Any:

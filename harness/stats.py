@@ -33,11 +33,14 @@ class Estimate:
 
     Attributes:
         value: None where no cluster has rows.
-        ci_low: Lower end of the 95 % interval; None, not 0, where it cannot be estimated (G <= 2).
+        ci_low: Lower end of the 95 % interval, not beyond what the metric can be; None, not 0, where it cannot be estimated
+            (G <= 2). Where every cluster stands at the metric's best or worst there is no spread to make one of, and it reaches
+            3 / G of the metric's range (rule of three on clusters).
         ci_high: Upper end.
         standard_error: Of the value; None as the interval.
         n_clusters: G, clusters with rows.
-        mde: Smallest difference that a test of this standard error finds with 80 % power; None as the interval.
+        mde: Smallest difference that a t test of this standard error finds with 80 % power; None as the interval, and without
+            any spread.
         per_cluster: Value of each cluster, in the order of the states; None where a cluster has none.
     """
 
@@ -92,8 +95,12 @@ def estimate(metric: Metric, states: State, test_train_ratio: float = 0.0) -> Es
     error = _deviation(parts) / np.sqrt(n) * np.sqrt(1 + n * test_train_ratio)
     if n < MIN_CLUSTERS or not np.isfinite([value, error]).all():
         return Estimate(number(value), None, None, None, n, None, per_cluster)
-    half = half_width(error, n)
-    return Estimate(value, value - half, value + half, float(error), n, detectable(error, n), per_cluster)
+    low, high = metric.limits
+    if error == 0 and value in (low, high) and np.isfinite([low, high]).all():
+        half, reach = (high - low) * min(1.0, 3 / n), None
+    else:
+        half, reach = half_width(error, n), detectable(error, n)
+    return Estimate(value, max(value - half, low), min(value + half, high), float(error), n, reach, per_cluster)
 
 
 def present(metric: Metric, states: State) -> BoolArray:
@@ -256,6 +263,7 @@ def rate_interval(hits: NDArray[np.float64], rows: NDArray[np.float64]) -> tuple
     """95 % interval of a rate over G clusters: t interval of the clusters' rates, within [0, 1].
 
     Where no row or every row is a hit the clusters' rates have no spread, and the rule of three on clusters holds: 3 / G.
+    (Clopper and Pearson on a number of effective rows would narrow by windows that stand there twice.)
 
     Args:
         hits: (G,) hits per cluster.

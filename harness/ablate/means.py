@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.compare import MARGIN, decide
-from harness.stats import CONFIDENCE, MIN_CLUSTERS, detectable, half_width, holm, sign_flip
+from harness.stats import MIN_CLUSTERS, detectable, half_width, holm, sign_flip
 
 HELPED = {"better": "helps", "worse": "hurts", "tied": "tied", "inconclusive": "inconclusive"}
 """What a verdict on the full arm says of what was taken away."""
@@ -88,7 +88,7 @@ def _decide(entries: list[dict[str, Any]]) -> None:
         deviation = float(entry["_clusters"].std(ddof=1)) * np.sqrt(1 + n * entry["_ratio"])
         error = float(deviation / np.sqrt(n))
         half = half_width(error, n)
-        verdict = decide(value, half, half_width(error, n, 2 * CONFIDENCE - 1), adjusted, MARGIN)
+        verdict = decide(value, error, n, adjusted, MARGIN)
         entry |= {
             "ci_low": value - half,
             "ci_high": value + half,

@@ -49,7 +49,8 @@ class Metric(ABC):
         name: As in tables.
         direction: Which way is better.
         margin: Difference that counts as none; None = two hundredths of the way from floor to ceiling.
-        bounded: True where a failed row scores the worst that a row can: the declared value is also the lower bound.
+        limits: What the value can be at least and at most; intervals end there.
+        bounded: True where the value has a lower bound whatever a failed row might have said, see `lowest`; errors have none.
         plain: Name of the detail that says the same in the targets' own units, where the value is in others; its interval and
             its values by episode go beside it.
         mean_over_rows: True where the value is a mean over rows, so that the estimate is the mean over clusters and its interval
@@ -60,6 +61,7 @@ class Metric(ABC):
     direction: ClassVar[Literal["up", "down"]]
     mean_over_rows: ClassVar[bool]
     margin: ClassVar[float | None] = None
+    limits: ClassVar[tuple[float, float]] = (-np.inf, np.inf)
     bounded: ClassVar[bool] = False
     plain: ClassVar[str] = ""
 
@@ -98,8 +100,17 @@ class Metric(ABC):
         """(S,) the state if every failed row had been right: the upper bound beside the declared value."""
         return self.state(targets, as_if_right(targets, predictions))
 
+    def lowest(self, answered: State, right: State) -> float | None:
+        """The lowest value that any answers in place of the failed rows give; None where that is the declared one.
+
+        Args:
+            answered: (S,) of the rows that answered.
+            right: (S,) of all rows, the failed ones as if right.
+        """
+        return None
+
     def chance(self, targets: Targets) -> State | None:
-        """(S,) the expected state of a guess where it has a closed form (retrieval); None elsewhere."""
+        """(S,) the expected state of a guess where it has a closed form (one label of several, retrieval); None elsewhere."""
         return None
 
 

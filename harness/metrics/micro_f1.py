@@ -21,6 +21,7 @@ class MicroF1(Metric):
     direction = "up"
     mean_over_rows = False
     margin = 0.02
+    limits = (0.0, 1.0)
     bounded = True
 
     def state(self, targets: Targets, predictions: Predictions) -> State:
@@ -69,6 +70,13 @@ class MicroF1(Metric):
         if hits + misses == 0:
             return None
         return number(_f1(hits, false_positive[among].sum() + (stray if with_stray else 0.0), misses))
+
+    def lowest(self, answered: State, right: State) -> float | None:
+        """Micro-F1 if every failed row had claimed all labels that are wrong there, and none that is right."""
+        true_positive, false_positive, false_negative, stray = self._counts(answered)
+        failed = self._counts(right)[0] - true_positive
+        rows = right[-2] - answered[-2]
+        return number(_f1(true_positive.sum(), (false_positive + rows - failed).sum() + stray, (false_negative + failed).sum()))
 
     def _counts(self, states: State) -> tuple[NDArray[np.float64], ...]:
         parts = states[..., :-3].reshape(*states.shape[:-1], 3, len(self.context.classes))

@@ -47,6 +47,7 @@ class ReciprocalRank(Metric):
     direction = "up"
     mean_over_rows = True
     margin = 0.02
+    limits = (0.0, 1.0)
     bounded = True
 
     def state(self, targets: Targets, predictions: Predictions) -> State:

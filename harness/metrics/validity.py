@@ -17,6 +17,7 @@ class Validity(Metric):
     direction = "up"
     mean_over_rows = True
     margin = 0.02
+    limits = (0.0, 1.0)
     bounded = True
 
     def state(self, targets: Targets, predictions: Predictions) -> State:

@@ -146,7 +146,7 @@ def test_few_clusters_crown_nobody(g, seed):
 
 
 def test_equal_branches_are_tied_and_a_wide_interval_is_not():
-    same = side("a", [0.1, 0.2, 0.3, 0.2])
+    same = side("a", [0.1, 0.2, 0.3, 0.2, 0.2, 0.1])
     [found] = compare(ERROR, [(same, Side("b", same.states))], 0.02)
     assert (found.verdict, found.difference, found.ci_low, found.p) == ("tied", 0.0, 0.0, 1.0)
     assert compare(ERROR, [(same, Side("b", same.states))], None)[0].verdict == "inconclusive"
@@ -159,11 +159,31 @@ def test_equal_branches_are_tied_and_a_wide_interval_is_not():
     assert compare(ERROR, [(side("a", [0.5] * 6), b)], reach * 0.99)[0].verdict == "inconclusive"
 
 
+def test_below_six_clusters_everything_is_inconclusive():
+    same = side("a", [0.1, 0.2, 0.3, 0.2, 0.2])
+    [found] = compare(ERROR, [(same, Side("b", same.states))], 0.02)
+    assert (found.verdict, found.difference, found.ci_low, found.ci_high) == ("inconclusive", 0.0, 0.0, 0.0)
+
+
+def test_equal_but_for_rounding_is_equal():
+    a, b = Side("a", np.array([[0.1 + 0.2, 2.0]] * 8)), Side("b", np.array([[0.3, 2.0]] * 8))
+    [found] = compare(ERROR, [(a, b)], 0.02)
+    assert (found.difference, found.p, found.verdict) == (0.0, 1.0, "tied")
+    # Labels by other names: the same counts, summed in another order.
+    rng = np.random.default_rng(0)
+    states = rng.integers(1, 9, (100, 6, 3, 7)).astype(float)
+    classes = MacroF1(MetricContext(classes=tuple("abcdefg"), seen=np.ones(7, bool)))
+    for one in states:
+        other = one[..., rng.permutation(7)]
+        [found] = compare(classes, [(Side("a", one.reshape(6, 21)), Side("b", other.reshape(6, 21)))], 0.02)
+        assert (found.difference, found.verdict) == (0.0, "tied")
+
+
 def test_a_verdict_needs_both_the_interval_and_the_test():
-    assert decide(1.0, 0.5, 0.4, 0.01, None) == "better"
-    assert decide(-1.0, 0.5, 0.4, 0.01, None) == "worse"
-    assert decide(1.0, 1.5, 1.2, 0.01, None) == "inconclusive"
-    assert decide(1.0, 0.5, 0.4, 0.06, None) == "inconclusive"
+    assert decide(1.0, 0.2, 8, 0.01, None) == "better"
+    assert decide(-1.0, 0.2, 8, 0.01, None) == "worse"
+    assert decide(1.0, 0.6, 8, 0.01, None) == "inconclusive"
+    assert decide(1.0, 0.2, 8, 0.06, None) == "inconclusive"
 
 
 def test_clusters_that_one_side_lacks_do_not_count_and_the_family_falls_back_to_holm():

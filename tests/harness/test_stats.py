@@ -11,6 +11,7 @@ from harness.metrics.base import MetricContext
 from harness.metrics.macro_f1 import MacroF1
 from harness.metrics.mae import MeanAbsoluteError
 from harness.metrics.r2 import R2
+from harness.metrics.validity import Validity
 from harness.stats import cluster_states, estimate, skill
 
 
@@ -193,3 +194,17 @@ def test_coverage_at_five_clusters():
         inside["macro"] += macro.ci_low <= rate <= macro.ci_high
     assert 0.93 < inside["mean"] / runs < 0.97
     assert 0.92 < inside["macro"] / runs < 0.97
+
+
+def test_an_interval_ends_where_the_metric_does_and_is_not_empty_where_all_is_right():
+    # Three rates, 0.9, 0.95 and 1: their t interval would reach 1.07.
+    valid = Validity(MetricContext())
+    spread = estimate(valid, np.array([[18.0, 20.0], [19.0, 20.0], [20.0, 20.0]]))
+    assert spread.ci_high == 1.0 and spread.ci_low == pytest.approx(0.95 - 4.302653 * 0.05 / np.sqrt(3))
+    for g, low in ((3, 0.0), (5, 0.4), (14, 1 - 3 / 14)):
+        perfect = estimate(valid, np.full((g, 2), 20.0))
+        assert (perfect.ci_low, perfect.ci_high, perfect.mde) == (pytest.approx(low), 1.0, None)
+    none = estimate(MACRO, np.array([[0.0, 0, 1, 1, 1, 1]] * 6))
+    assert (none.value, none.ci_low, none.ci_high) == (0.0, 0.0, 0.5)
+    flat = estimate(valid, np.array([[10.0, 20.0]] * 4))
+    assert (flat.ci_low, flat.ci_high) == (0.5, 0.5)

@@ -1,5 +1,7 @@
 """Macro-F1 counts what the rule says and agrees with scikit-learn."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -41,6 +43,32 @@ def test_a_failed_row_is_a_miss_and_charged_to_the_train_majority():
     failed = answers([0, 0, -1, 1], status=[Status.TIMEOUT.value, Status.OK.value, Status.TIMEOUT.value, Status.OK.value])
     # Row 0: misses close, and counts as answering open. Row 2 is open: missed, and no class is charged.
     assert m.state(targets([0, 0, 1, 1]), failed).tolist() == [1, 1, 0, 0, 0, 1, 0, 0, 1, 1, 0, 0]
+
+
+@settings(deadline=None, max_examples=80)
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2), st.booleans()), min_size=1, max_size=7))
+def test_the_lowest_value_is_that_of_the_worst_answers(rows):
+    m = metric(usual="")
+    truth, guess, failed = (np.array(column) for column in zip(*rows, strict=True))
+    ok = np.flatnonzero(~failed)
+    answered = m.state(targets(truth[ok]), answers(guess[ok]))
+    right = m.state(targets(truth), answers(np.where(failed, truth, guess)))
+    tried = []
+    for filling in product(range(3), repeat=int(failed.sum())):
+        said = guess.copy()
+        said[failed] = filling
+        tried.append(float(m.value(m.state(targets(truth), answers(said)))))
+    assert m.lowest(answered, right) == pytest.approx(min(tried))
+
+
+def test_a_guess_has_a_closed_form_that_windows_twice_do_not_change():
+    m = metric(seen=(True, True, False, False))
+    # Half of either label: close tp 1, fp 1.5, fn 1; open tp 1.5, fp 1, fn 1.5.
+    state = m.chance(targets([0, 0, 1, 1, 1]))
+    assert state.tolist() == [1, 1.5, 0, 0, 1.5, 1, 0, 0, 1, 1.5, 0, 0]
+    assert m.value(state) == pytest.approx((2 / 4.5 + 3 / 5.5) / 2)
+    assert m.value(m.chance(targets([0, 0, 1, 1, 1] * 2))) == m.value(state)
+    assert metric(seen=(False,) * 4).chance(targets([0])) is None
 
 
 def test_a_foreign_word_is_no_free_abstention():

@@ -1,5 +1,7 @@
 """Micro-F1 of label sets counts what the rule says and agrees with scikit-learn."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -35,6 +37,24 @@ def test_by_hand():
     assert state.tolist() == [2, 1, 0, 0, 1, 1, 0, 1, 0, 0, 3, 1]
     assert m.value(state) == pytest.approx(6 / 9)
     assert m.details(state) == pytest.approx({"precision": 3 / 5, "recall": 3 / 4, "exact_match": 1 / 3, "macro_f1": 0.75})
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.lists(st.tuples(st.integers(0, 7), st.integers(0, 7), st.booleans()), min_size=1, max_size=4))
+def test_the_lowest_value_is_that_of_the_worst_answers(rows):
+    m = metric()
+    truth, guess, failed = (np.array(column) for column in zip(*rows, strict=True))
+    bits = lambda codes: (np.asarray(codes)[:, None] >> np.arange(3)) & 1  # noqa: E731
+    ok = np.flatnonzero(~failed)
+    answered = m.state(targets(bits(truth[ok])), answers(bits(guess[ok])))
+    right = m.state(targets(bits(truth)), answers(bits(np.where(failed, truth, guess))))
+    tried = []
+    for filling in product(range(8), repeat=int(failed.sum())):
+        said = guess.copy()
+        said[failed] = filling
+        tried.append(float(m.value(m.state(targets(bits(truth)), answers(bits(said))))))
+    known = [value for value in tried if np.isfinite(value)]
+    assert m.lowest(answered, right) == (pytest.approx(min(known)) if known else None)
 
 
 def test_words_that_no_target_has_are_false_positives():
