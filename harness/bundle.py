@@ -4,15 +4,24 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import pyarrow.parquet as pq
 
+from harness.card import first_line
 from harness.errors import BadInput
+from harness.json_types import check_types
 from harness.manifest import write_json
 
 SCHEMA = "espalier.bundle/2"
 COST = b"espalier.cost"  # key of a part's cost in its metadata
+# What the evaluator reads of the fields that branches fill as they like.
+INSIDE: dict[str, dict[str, Any]] = {
+    "card": {"weights": str, "fitted": bool, "pretraining": dict[str, str]},
+    "cost": {"train_s": float | None, "peak_gib": float | None, "params": int | None},
+    "details": {"notes": dict[str, str], "published": dict[str, dict[str, float]]},
+}
+PART_COST = {"seconds": float, "peak_gib": float}
 
 
 @dataclass(frozen=True)
@@ -68,18 +77,31 @@ class Bundle:
         """Read a bundle's manifest.
 
         Raises:
-            BadInput: No manifest, not JSON, or of another schema.
+            BadInput: No manifest, not JSON, of another schema, or with a field of another type.
         """
         path = folder / "manifest.json"
         try:
             body = json.loads(path.read_text())
             if body.pop("schema") != SCHEMA:
                 raise KeyError("schema")
-            return Bundle(folder, **body)
+            bundle = Bundle(folder, **body)
+            bundle._check()
         except FileNotFoundError as error:
             raise BadInput(f"{folder}: no bundle (manifest.json is missing)") from error
-        except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
-            raise BadInput(f"{path}: not a bundle manifest of schema {SCHEMA}: {error}") from error
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise BadInput(f"{path}: not a bundle manifest of schema {SCHEMA} ({first_line(error)}); write it again") from error
+        return bundle
+
+    def _check(self) -> None:
+        """Refuse what is of another type than is said above: a text in place of a list would be read letter by letter."""
+        check_types(vars(self), {name: kind for name, kind in get_type_hints(Bundle).items() if name != "folder"})
+        for name, kinds in INSIDE.items():
+            check_types(getattr(self, name), kinds, f"{name}.")
+        for name in ("fold", "seed"):
+            if not 0 <= getattr(self, name) < 2**31:
+                raise ValueError(f"{name} is no number from 0 up")
+        if any(len(span) != 2 for span in self.spans.values()):
+            raise ValueError("spans are not of two numbers each, the first and the last sample")
 
     def parts(self) -> list[Path]:
         """Its Parquet files, sorted by name."""
@@ -93,10 +115,18 @@ class Bundle:
         return found
 
     def predict_cost(self) -> dict[str, float]:
-        """Seconds and peak memory over its parts."""
+        """Seconds and peak memory over its parts.
+
+        Raises:
+            BadInput: A part says something else in their place.
+        """
         seconds, peak = 0.0, 0.0
         for path in self.parts():
-            found = json.loads((pq.read_schema(path).metadata or {}).get(COST, b"{}"))
+            try:
+                found = json.loads((pq.read_schema(path).metadata or {}).get(COST, b"{}"))
+                check_types(found, PART_COST)
+            except (ValueError, TypeError) as error:
+                raise BadInput(f"{path}: no bundle part (its cost: {first_line(error)}); remove it and run again") from error
             seconds += found.get("seconds", 0.0)
             peak = max(peak, found.get("peak_gib", 0.0))
         return {"predict_s": round(seconds, 3), "peak_gib": round(peak, 3)}

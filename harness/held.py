@@ -86,7 +86,7 @@ class Held:
             for task_id, table in by_task(path, known):
                 task = known[task_id]
                 yield task, read_samples(table, task.samples, self.spec.length), read_targets(table, task.answer)
-        except (pa.ArrowException, OSError, KeyError) as error:
+        except (pa.ArrowException, OSError, KeyError, ValueError) as error:
             raise BadInput(f"{path}: damaged ({first_line(error)}); remove it and run again") from error
 
 

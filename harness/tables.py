@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -161,17 +162,26 @@ def by_task(path: Path, wanted: Collection[str] | None = None) -> Iterator[tuple
     Args:
         path: A targets file or a bundle part: one row group per task.
         wanted: Read the row groups of these tasks alone.
+
+    Raises:
+        ValueError: A row group holds rows of several tasks, or of none.
     """
     file = pq.ParquetFile(path, memory_map=True)
     for i in range(file.num_row_groups):
         statistics = file.metadata.row_group(i).column(0).statistics
-        task = statistics.min if statistics is not None and statistics.has_min_max else None
+        known = (
+            statistics is not None and statistics.has_min_max and statistics.min == statistics.max and not statistics.null_count
+        )
+        task = statistics.min if known else None
         task = task.decode() if isinstance(task, bytes) else task
         if wanted is not None and task is not None and task not in wanted:
             continue
         table = file.read_row_group(i).combine_chunks()
         if table.num_rows:
-            yield table.column("task")[0].as_py(), table
+            tasks = pc.unique(table.column("task")).to_pylist()
+            if len(tasks) > 1 or tasks[0] is None:
+                raise ValueError(f"row group {i} holds rows of several tasks or of none; each task is a group of its own")
+            yield tasks[0], table
 
 
 def _combined(table: pa.Table, name: str) -> pa.Array:
@@ -263,13 +273,30 @@ def read_targets(table: pa.Table, kind: AnswerKind) -> Targets:
     )
 
 
+def _check_columns(table: pa.Table) -> None:
+    for field in () if table.schema == PREDICTION_SCHEMA else PREDICTION_SCHEMA:
+        if field.name not in table.column_names:
+            raise ValueError(f"no column {field.name!r}")
+        if (kind := table.schema.field(field.name).type) != field.type:
+            raise ValueError(f"column {field.name!r} is {kind}, not {field.type}")
+    for name in ("task", "sample", "episode", "fold", "seed", "draw", "status"):
+        if table.column(name).null_count:
+            raise ValueError(f"column {name!r} has {table.column(name).null_count} nulls")
+    if _combined(table, "labels").flatten().null_count:
+        raise ValueError("column 'labels' has nulls within its lists")
+
+
 def read_predictions(table: pa.Table, classes: Sequence[str]) -> Predictions:
     """One task's slice of a bundle part.
 
     Args:
         table: Rows of one task.
         classes: What the probabilities are over, from the bundle's manifest.
+
+    Raises:
+        ValueError: A column is missing or of another type than in `PREDICTION_SCHEMA`, or holds nulls where it cannot.
     """
+    _check_columns(table)
     words, sets = _words(table, "label"), _sets(table)
     spoken = words[1] if words else sets[1] if sets else ()
     # Probabilities are over `classes`; a branch may answer words beyond them, which come behind.
