@@ -2,6 +2,9 @@
 
     .venv/bin/python ops/bench/coverage.py [--repetitions 2000] [--seed 0]
 
+A second table says how often a difference as large as the detectable effect (that of the t test, 80 %) gets its verdict, which
+needs the sign-flip test too.
+
 Simulated pairs of branches without a true difference. `balanced`: 64 windows in every episode, each right or wrong; the paired
 difference of an episode is normal with a standard deviation of 0.10. `skewed`: 16 to 256 windows per episode, and differences
 from a shifted exponential of the same mean and deviation. Beside ours stands what is usually done: windows taken as independent.
@@ -20,11 +23,14 @@ from harness.compare import ALPHA, Side, compare
 from harness.metrics.base import Metric, MetricContext
 from harness.metrics.macro_f1 import MacroF1
 from harness.metrics.mae import MeanAbsoluteError
+from harness.stats import detectable
 
 CLUSTERS = (3, 5, 8, 16)
 WINDOWS = 64
 SPREAD = 0.10  # standard deviation of an episode's paired difference
 CLASSES = 3
+TESTED = (5, 6, 8, 14, 20)  # clusters of the table of power
+FAMILIES = (1, 3, 6)
 Z = NormalDist().inv_cdf(0.975)
 
 
@@ -110,6 +116,28 @@ def _macro_f1(rng: np.random.Generator, clusters: int, skewed: bool) -> tuple[tu
     return (metric, sides), abs(a - b) <= Z * error
 
 
+def power(clusters: int, family: int, repetitions: int, seed: int = 0) -> float:
+    """Share of repetitions in which a branch that is better by the detectable effect is called `better`.
+
+    Args:
+        clusters: G.
+        family: Branches compared with the reference; the others are as good as it.
+        repetitions: Simulated comparisons.
+        seed: Of everything.
+    """
+    rng = np.random.default_rng([seed, clusters, family])
+    metric = MeanAbsoluteError(MetricContext())
+    better = np.zeros(family)
+    better[0] = detectable(SPREAD / math.sqrt(clusters), clusters)
+    found = 0
+    for _ in range(repetitions):
+        reference = Side("reference", np.stack([np.full(clusters, 10.0), np.ones(clusters)], axis=1))
+        errors = 10.0 - better[:, None] + rng.normal(0.0, SPREAD, (family, clusters))
+        sides = [Side(str(i), np.stack([row, np.ones(clusters)], axis=1)) for i, row in enumerate(errors)]
+        found += compare(metric, [(side, reference) for side in sides])[0].verdict == "better"
+    return found / repetitions
+
+
 def monte_carlo_error(share: float, repetitions: int) -> float:
     """Half of the 99.9 % range of a share that was estimated from so many repetitions."""
     return NormalDist().inv_cdf(0.9995) * math.sqrt(share * (1 - share) / repetitions)
@@ -127,6 +155,14 @@ def table(repetitions: int, seed: int) -> Iterator[str]:
                 yield f"| {metric} | {'skewed' if skewed else 'balanced'} | {clusters} | {' | '.join(shares)} |"
 
 
+def power_table(repetitions: int, seed: int) -> Iterator[str]:
+    """Lines of the table of power, in per cent."""
+    yield f"| G | {' | '.join(f'family of {family}' if family > 1 else 'alone' for family in FAMILIES)} |"
+    yield "|---" * (1 + len(FAMILIES)) + "|"
+    for clusters in TESTED:
+        yield f"| {clusters} | {' | '.join(f'{100 * power(clusters, m, repetitions, seed):.0f}' for m in FAMILIES)} |"
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -136,6 +172,9 @@ def main() -> None:
     for line in table(asked.repetitions, asked.seed):
         print(line, flush=True)
     error = 100 * monte_carlo_error(0.95, asked.repetitions)
+    print()
+    for line in power_table(asked.repetitions, asked.seed):
+        print(line, flush=True)
     print(f"\nper cent of {asked.repetitions} repetitions; Monte-Carlo error of 95 %: {error:.1f} (99.9 %)")
 
 
