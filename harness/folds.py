@@ -13,6 +13,7 @@ Rows = NDArray[np.float64]
 Numbers = dict[str, float | None]
 FALSE_ALARMS = 0.05  # share of runs with alike folds in which one is called odd
 SIMULATED = 20_000  # samples from which the threshold is read
+LEAST_FOLDS = 3  # of two neither is the odd one
 LEAST_SPREAD = 1e-6  # of the largest value: below it a spread is rounding
 
 
@@ -29,7 +30,7 @@ def fold_details(metric: Metric, kept: Mapping[tuple[int, int, str], Rows], name
     Returns:
         `pooled_NAME` over the rows of all folds; with more than one fold also `per_fold` (fold -> its numbers, `n` rows and
         `group`), `NAME_mean`, `NAME_sd` (divisor folds - 1) and `NAME_folds` over the folds in which the number is defined, and
-        `outlier_fold`, see `outlier`.
+        `outlier_fold`, see `outlier`, with `outlier_judged`, whether there were folds enough for one.
     """
     folds = sorted({fold for fold, _, _ in kept})
     seeds = sorted({seed for _, seed, _ in kept})
@@ -46,7 +47,10 @@ def fold_details(metric: Metric, kept: Mapping[tuple[int, int, str], Rows], name
         per_fold[str(fold)] = {"group": names[fold], "n": sizes, **_over_seeds(metric, parts)}
     for name in pooled:
         details |= _over_folds(name, [fold.get(name) for fold in per_fold.values()])
-    return details | {"per_fold": per_fold, "outlier_fold": _outlier_fold(metric.name, per_fold)}
+    judged = details[f"{metric.name}_folds"] >= LEAST_FOLDS
+    return details | {
+        "per_fold": per_fold, "outlier_fold": _outlier_fold(metric.name, per_fold), "outlier_judged": judged,
+    }  # fmt: skip
 
 
 def outlier(values: NDArray[np.float64]) -> tuple[int, float, float] | None:
@@ -61,7 +65,7 @@ def outlier(values: NDArray[np.float64]) -> tuple[int, float, float] | None:
     Returns:
         Its index, its distance in median absolute deviations, the threshold; None where none is odd.
     """
-    if len(values) < 3:
+    if len(values) < LEAST_FOLDS:
         return None
     distance = _distances(values)
     index, limit = int(distance.argmax()), threshold(len(values))
@@ -89,8 +93,8 @@ def outliers_of(rows: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
         rows: Of the leaderboard.
 
     Returns:
-        `by_branch` (group or None; floors too, privileged rows not), `same` (over the models, floors left out) and `group`, that
-        of all models; None where no model has several folds.
+        `by_branch` (group or None; floors too, privileged rows not), `same` (over the models, floors left out), `group`, that
+        of all models, and `judged`, False where a model has too few folds for an odd one; None where no model has several folds.
     """
     judged = [row for row in rows if "outlier_fold" in row["detail"] and not row["privileged"]]
     models = [row for row in judged if row["family"] != "floor"]
@@ -98,7 +102,12 @@ def outliers_of(rows: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
         return None
     found = {row["branch"]: (row["detail"]["outlier_fold"] or {}).get("group") for row in judged}
     groups = {found[row["branch"]] for row in models}
-    return {"same": len(groups) == 1, "group": groups.pop() if len(groups) == 1 else None, "by_branch": found}
+    return {
+        "same": len(groups) == 1,
+        "group": groups.pop() if len(groups) == 1 else None,
+        "by_branch": found,
+        "judged": all(row["detail"]["outlier_judged"] for row in models),
+    }
 
 
 def _rows(kept: Mapping[tuple[int, int, str], Rows], folds: Sequence[int], seed: int) -> Rows:

@@ -16,8 +16,8 @@ Column = NDArray[np.float64]
 class RootMeanSquareError(Metric):
     """Root of the mean squared error over the measured numbers, in the target's unit.
 
-    State (2,): sum of squared errors, measured numbers. Correlations are no sums: rows are kept for them, (m, 3) float64, one per
-    measured number: truth, answer (the reference in a failed row), squared error (its cost in a failed row).
+    State (2,): sum of squared errors, measured numbers. Correlations are no sums: rows are kept for them, (m, 4) float64, one per
+    measured number: truth, answer (the reference in a failed row), squared error (its cost in a failed row), 1 where answered.
     """
 
     name = "rmse"
@@ -37,18 +37,20 @@ class RootMeanSquareError(Metric):
         """See the class."""
         rows = vector_rows(targets, predictions, self.context)
         errors = with_failure_cost((rows.guess - rows.truth) ** 2, rows.measured, rows.answered)
-        return np.stack([column[rows.measured] for column in (rows.truth, rows.guess, errors)], axis=1)
+        answered = np.broadcast_to(rows.answered[:, None], errors.shape)
+        return np.stack([column[rows.measured] for column in (rows.truth, rows.guess, errors, answered)], axis=1)
 
     def numbers(self, rows: NDArray[np.float64]) -> Details:
         """`rmse`, `plcc` (Pearson) and `srocc` (Spearman, ties have their mean rank) over kept rows together.
 
-        A correlation is None where truth or answer do not vary, and over less than two rows.
+        A correlation is None where truth or answer do not vary, over less than two rows, and where no row is answered: there it
+        would be the reference's.
         """
-        truth, guess, errors = rows.T
+        truth, guess, errors, answered = rows.T
+        related = {"plcc": correlation, "srocc": rank_correlation}
         return {
             "rmse": number(np.sqrt(ratio(errors.sum(), len(rows)))),
-            "plcc": number(correlation(truth, guess)),
-            "srocc": number(rank_correlation(truth, guess)),
+            **{name: number(measure(truth, guess)) if answered.any() else None for name, measure in related.items()},
         }
 
 

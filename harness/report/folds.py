@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from harness.folds import LEAST_FOLDS
 from harness.report.section import Section, number
 
 POOLED = "pooled_"
@@ -29,6 +30,8 @@ def outlier_lines(task: dict[str, Any]) -> list[str]:
     found = task["outlier_fold"]
     if found is None:
         return []
+    if not found["judged"]:
+        return [f"outlier fold: not judged with fewer than {LEAST_FOLDS} folds"]
     if found["same"]:
         which = f"{found['group']}, the same for every model" if found["group"] else "none, for any model"
         return [f"outlier fold ({RULE}): {which}"]
@@ -59,7 +62,9 @@ def _over_folds(rows: list[dict[str, Any]], names: list[str]) -> Section:
         for name in names:
             cells += [_mean_and_sd(detail, name, len(_by_fold(row))), _defined(detail[f"{POOLED}{name}"])]
         odd = detail["outlier_fold"]
-        body.append((row["branch"], _params(row), *cells, odd["group"] if odd else "none"))
+        body.append(
+            (row["branch"], _params(row), *cells, odd["group"] if odd else "none" if detail["outlier_judged"] else "not judged")
+        )
     return Section("Over folds: mean (sd over folds, divisor folds - 1); pooled: the rows of all folds together", columns, body)
 
 

@@ -16,7 +16,7 @@ NAMES = {i: f"source {i}" for i in range(40)}
 
 def rows(truth, guess):
     truth, guess = np.array(truth, float), np.array(guess, float)
-    return np.stack([truth, guess, (truth - guess) ** 2], axis=1)
+    return np.stack([truth, guess, (truth - guess) ** 2, np.ones(len(truth))], axis=1)
 
 
 def test_by_hand():
@@ -60,6 +60,25 @@ def test_seeds_are_averaged_and_never_counted_as_rows():
     # Constant for one seed: not better without it.
     assert found["per_fold"]["0"]["plcc"] is None and found["per_fold"]["1"]["plcc"] == pytest.approx(1.0)
     assert found["pooled_rmse"] == pytest.approx((1 + 0) / 2)
+
+
+def test_where_nothing_is_answered_there_is_no_correlation():
+    """Failed rows stand with their reference, which may well go along with the truth."""
+    kept = {(i, 0, "abc"[i]): rows([1, 2, 3], [1, 2, 3]) for i in range(3)}
+    kept[2, 0, "c"][:, 3] = 0
+    found = fold_details(METRIC, kept, NAMES)
+    assert [found["per_fold"][fold]["plcc"] for fold in "012"] == [1.0, 1.0, None] and found["plcc_folds"] == 2
+    assert found["pooled_srocc"] == pytest.approx(1.0)
+    for part in kept.values():
+        part[:, 3] = 0
+    found = fold_details(METRIC, kept, NAMES)
+    assert found["pooled_plcc"] is found["pooled_srocc"] is found["srocc_mean"] is None and found["pooled_rmse"] == 0.0
+
+
+def test_of_two_folds_none_is_judged():
+    two = {(i, 0, "ab"[i]): rows([1, 2, 3], [1, 2, 3 + i]) for i in range(2)}
+    assert fold_details(METRIC, two, NAMES)["outlier_judged"] is False
+    assert fold_details(METRIC, two | {(2, 0, "c"): rows([1, 2], [1, 2])}, NAMES)["outlier_judged"] is True
 
 
 def test_everything_undefined_is_none_everywhere():
@@ -110,18 +129,19 @@ def test_the_unit_of_the_target_decides_nothing(values, scale):
 
 def leaderboard_row(branch, group, family="head", privileged=False):
     odd = None if group is None else {"group": group}
-    return {"branch": branch, "family": family, "privileged": privileged, "detail": {"outlier_fold": odd}}
+    return {"branch": branch, "family": family, "privileged": privileged, "detail": {"outlier_fold": odd, "outlier_judged": True}}
 
 
 def test_same_for_every_model_or_not():
     rows_ = [leaderboard_row("linear", "x"), leaderboard_row("mlp", "x"), leaderboard_row("prior", None, "floor")]
     found = outliers_of(rows_)
-    assert found == {"same": True, "group": "x", "by_branch": {"linear": "x", "mlp": "x", "prior": None}}
+    assert found == {"same": True, "group": "x", "by_branch": {"linear": "x", "mlp": "x", "prior": None}, "judged": True}
     assert outliers_of([*rows_, leaderboard_row("ridge", "y")])["same"] is False
     assert outliers_of([*rows_, leaderboard_row("ridge", None)])["group"] is None
     assert outliers_of([leaderboard_row("linear", None), leaderboard_row("oracle", "z", "reference", True)]) == {
         "same": True,
         "group": None,
         "by_branch": {"linear": None},
+        "judged": True,
     }
     assert outliers_of([{"branch": "a", "family": "head", "privileged": False, "detail": {}}]) is None

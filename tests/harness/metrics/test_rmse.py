@@ -28,7 +28,7 @@ def numbers(*args, **more):
 
 def test_by_hand():
     state, kept = scored([1, 2, 3], [1, 4, 3])
-    assert state.tolist() == [4, 3] and kept.tolist() == [[1, 1, 0], [2, 4, 4], [3, 3, 0]]
+    assert state.tolist() == [4, 3] and kept.tolist() == [[1, 1, 0, 1], [2, 4, 4, 1], [3, 3, 0, 1]]
     assert METRIC.value(state) == pytest.approx(np.sqrt(4 / 3))
     found = METRIC.numbers(kept)
     assert found["rmse"] == pytest.approx(np.sqrt(4 / 3))
@@ -36,6 +36,14 @@ def test_by_hand():
     assert found["plcc"] == pytest.approx(2 / np.sqrt(2 * 42 / 9))
     # Ranks 1 2 3 against 1 3 2.
     assert found["srocc"] == pytest.approx(0.5)
+
+
+def test_where_no_row_is_answered_there_is_no_correlation():
+    targets = Targets(np.ones(3, bool), values=np.arange(3, dtype=np.float32)[:, None], reference=np.arange(3, 6)[:, None])
+    for status, defined in ((["timeout"] * 3, False), (["ok", "timeout", "timeout"], True)):
+        kept = METRIC.kept(targets, Predictions(np.array(status), values=np.full((3, 1), 1, np.float32)))
+        found = METRIC.numbers(kept)
+        assert (found["plcc"] is not None) == (found["srocc"] is not None) == defined and found["rmse"] > 0
 
 
 def test_ties_have_their_mean_rank():
@@ -118,5 +126,5 @@ def test_unmeasured_rows_do_not_count():
 
 def test_no_rows():
     state, kept = scored([], [])
-    assert not state.any() and kept.shape == (0, 3) and np.isnan(METRIC.value(state))
+    assert not state.any() and kept.shape == (0, 4) and np.isnan(METRIC.value(state))
     assert METRIC.numbers(kept) == {"rmse": None, "plcc": None, "srocc": None}

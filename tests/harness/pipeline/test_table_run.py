@@ -235,6 +235,8 @@ def test_two_sources_have_two_folds_and_no_interval(tmp_path: Path) -> None:
     found = row(board, "linear", "quality_score")
     assert {fold["group"]: fold["n"] for fold in found["detail"]["per_fold"].values()} == {"s000": 4, "s001": 4}
     assert found["ci_low"] is None and found["detail"]["outlier_fold"] is None and board["split"]["remarks"] == []
+    said = (tmp_path / "run" / "leaderboard.md").read_text()
+    assert "outlier fold: not judged with fewer than 3 folds" in said and "none, for any model" not in said
 
 
 @pytest.mark.parametrize(
