@@ -1,6 +1,7 @@
 """One row of the published predictions: what it says is true, what it answers, and why an answer is none."""
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -55,8 +56,13 @@ class QaRow:
     answers: dict[str, Answer] = field(default_factory=dict)
 
 
-def read_row(body: dict[str, Any]) -> QaRow:
+def read_row(body: dict[str, Any], labels: Collection[str] = ()) -> QaRow:
     """The row of these fields; others are ignored.
+
+    Args:
+        body: The fields.
+        labels: Actions that are true of any row: bare text that is none of them answers nothing. The published option list
+            cannot tell, as it holds the texts in which no option was found.
 
     Raises:
         ValueError: One line on what makes the row useless: no id, no truth, a truth that contradicts itself. What is wrong with
@@ -78,7 +84,7 @@ def read_row(body: dict[str, Any]) -> QaRow:
         raw=None if text is None else storable(text),
     )
     read = read_answer(text) if text is not None else parsed
-    row.answers["action"] = _action(row, body)
+    row.answers["action"] = _action(row, body, labels)
     row.answers["json"] = _json(text, read)
     row.answers.update({name: _field(row, name) for name in truth if name != "action"})
     return row
@@ -147,25 +153,19 @@ def _window(value: Any) -> tuple[int, int] | None:
     return (ends[0], ends[1]) if ends[0] <= ends[1] else None
 
 
-def _action(row: QaRow, body: dict[str, Any]) -> Answer:
-    """The published label match. Text in which it found no label stands there as if it were one: that row failed."""
+def _action(row: QaRow, body: dict[str, Any], labels: Collection[str]) -> Answer:
+    """The published label match. Text in which it found no label stands there as a class of its own: that row failed."""
     value = body.get("predicted_label", row.parsed.get("action") if isinstance(row.parsed, dict) else None)
     if not isinstance(value, str):
         return Answer(_why(row))
     matched = isinstance(row.parsed, dict) and "action" in row.parsed
-    if not matched and row.raw is not None and _bare(value) == _bare(row.raw) and not is_label(_bare_label(row.raw)):
+    if not matched and row.raw is not None and _bare(value) == _bare(row.raw) and value not in labels:
         return Answer(Status.PARSE_ERROR.value)
     return Answer(Status.OK.value, storable(value)) if is_label(value) else Answer(Status.SCHEMA_ERROR.value)
 
 
 def _bare(text: str) -> str:
     return " ".join(text.split()).strip("'\"`. ")
-
-
-def _bare_label(raw: str) -> str:
-    """The raw text if it is a bare label; empty where it is the beginning of something else."""
-    text = raw.strip()
-    return "" if text[:1] in ("{", "[", "`", "<") else text
 
 
 def _field(row: QaRow, name: str) -> Answer:

@@ -56,7 +56,9 @@ def import_xperience(request: ImportRequest) -> dict[str, Any]:
             if request.targets is None:
                 carried.report(problems, str(files[0]))
             problems.settle()
-            episodes = ((episode, [(index, read_row(body)) for index, body in rows]) for episode, rows in spill.episodes())
+            episodes = (
+                (episode, [(index, read_row(body, carried.labels)) for index, body in rows]) for episode, rows in spill.episodes()
+            )
             if request.targets is None:
                 made = QaMaker(folder, request, read, carried)
                 for episode, rows in episodes:
@@ -80,7 +82,7 @@ def _bind(
 ) -> dict[str, Any]:
     """Answers to the rows of an earlier import."""
     assert request.targets is not None
-    binder = make_binder(held_at(request.targets), request.name, folder / "bundles", problems)
+    binder = make_binder(held_at(request.targets), request.name, folder, problems)
     binder.where = str(request.files[0])
     for episode, found in episodes:
         binder.add_rows(episode, usable(found, read))

@@ -52,7 +52,8 @@ def test_the_truth_has_everything(tmp_path: Path) -> None:
 
 
 ANSWERS = [
-    ("no JSON at all {", {}, "parse_error", ("qa_contact", "qa_objects", "qa_subtask", "qa_json")),
+    ("no JSON at all {", {}, "parse_error", ("qa_contact", "qa_objects", "qa_subtask", "qa_json", "qa_action")),
+    ("garbage", {}, "parse_error", ("qa_contact", "qa_json", "qa_action")),
     (json.dumps(ANSWER)[:-30], {}, "parse_error", ("qa_contact", "qa_json", "qa_action")),
     ("", {}, "parse_error", ("qa_contact", "qa_json")),
     ({**ANSWER, "contact": "maybe"}, None, "schema_error", ("qa_contact", "qa_json")),
@@ -81,6 +82,21 @@ def test_a_bad_answer_is_a_counted_failure(answer: Any, parsed: Any, status: str
         parts = [pq.read_table(p) for p in (tmp_path / "m" / "bundles" / "m").rglob("part-s0__ep0*.parquet")]
         kept = [row["raw"] for part in parts for row in part.to_pylist() if row["task"] == "qa_contact" and row["status"] != "ok"]
         assert kept == [answer]
+
+
+def test_bare_text_answers_where_it_is_a_label_of_the_rows(tmp_path: Path) -> None:
+    lines = rows()
+    lines[0] = qa_row("s0__ep0", 0, "pour")
+    lines[1] = qa_row("s0__ep0", 1, "boil.", predicted_label="boil")
+    found = made(tmp_path, lines)
+    assert (found["qa_action"]["failures"], found["qa_contact"]["failures"]) == ({"parse_error": 1}, {"parse_error": 2})
+    # Published option lists hold every text in which no option was found: they make no answer of it.
+    options = tmp_path / "metrics.json"
+    options.write_text(json.dumps({"labels": ["boil", "pour", "stir"]}))
+    assert made(tmp_path / "offered", lines, options)["qa_action"]["failures"] == {"parse_error": 1}
+    assert imported(tmp_path / "rows.jsonl", tmp_path / "again", "--targets", tmp_path / "m").code == 0
+    again = scored(tmp_path / "s", tmp_path / "again", "--targets", tmp_path / "m")["again"]
+    assert again["qa_action"]["failures"] == {"parse_error": 1} and again["qa_action"]["value"] == found["qa_action"]["value"]
 
 
 def test_text_in_a_fence_and_without_a_parsed_column_is_read(tmp_path: Path) -> None:
