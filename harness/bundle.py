@@ -12,6 +12,7 @@ from harness.card import first_line
 from harness.errors import BadInput
 from harness.json_types import check_types
 from harness.manifest import write_json
+from harness.record import file_stem
 
 SCHEMA = "espalier.bundle/2"
 COST = b"espalier.cost"  # key of a part's cost in its metadata
@@ -130,6 +131,11 @@ class Bundle:
             seconds += found.get("seconds", 0.0)
             peak = max(peak, found.get("peak_gib", 0.0))
         return {"predict_s": round(seconds, 3), "peak_gib": round(peak, 3)}
+
+
+def bundle_folder(run: Path, branch: str, fold: int = 0, seed: int = 0) -> Path:
+    """Where a bundle stands in a run folder; no two branches share a place."""
+    return run / "bundles" / file_stem(branch) / f"fold={fold}" / f"seed={seed}"
 
 
 def find_bundles(folder: Path) -> Iterator[Bundle]:

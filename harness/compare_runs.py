@@ -14,11 +14,12 @@ from harness.bundle import Bundle
 from harness.compare import ORIENTATION, power_line
 from harness.errors import BadInput
 from harness.evaluate import evaluate
+from harness.gather import gathered
 from harness.ledger import record
 from harness.report.model import PAIR_COLUMNS, pair_cells
 from harness.report.section import Section, number
 from harness.report.terminal import print_section
-from harness.score import bundles_below, held_of, read_manifest, run_evidence, run_of
+from harness.score import held_of, read_manifest, run_evidence, run_of
 from harness.stats import clusters_needed
 from harness.task_board import TaskBoard
 
@@ -38,7 +39,7 @@ def compare_runs(
     of the other. Privileged rows are left out.
 
     Args:
-        a: Run folder, or a folder with bundles below it.
+        a: What `espalier score` takes: a run folder, or a folder with bundles or imports below it.
         b: The other.
         targets: The run whose targets and split both answer; None = the first of the two that is a run folder.
         difference: How many more clusters a difference of this size would need is said too; in each metric's own unit.
@@ -50,32 +51,33 @@ def compare_runs(
     run = run_of([a, b], targets)
     manifest = read_manifest(run)
     held = held_of(run, manifest)
-    sides = [[bundle for bundle in bundles_below([path]) if not bundle.privileged] for path in (a, b)]
     marks = _marks(a, b)
-    named = [_named(bundles, mark) for bundles, mark in zip(sides, marks, strict=True)]
-    bundles = [bundle for one in named for bundle in one]
     equal = {**(manifest["config"].get("margins") or {}), **(margins or {})}
-    with threadpool_limits(1):
+    with gathered([a], run) as of_a, gathered([b], run) as of_b, threadpool_limits(1):
+        sides = [[bundle for bundle in found if not bundle.privileged] for found in (of_a, of_b)]
+        bundles = [bundle for found, mark in zip(sides, marks, strict=True) for bundle in _named(found, mark)]
         evaluation = evaluate(held, bundles)
         boards = [TaskBoard(evaluation, task, equal) for task in held.tasks]
         pairs = _pairs(sides[0], sides[1], marks)
         tasks = [_task(board, pairs, difference) for board in boards]
-    record(held.split.test_hash, [bundle for one in sides for bundle in one])
+        record(held.split.test_hash, [bundle for one in sides for bundle in one])
     return {
         "schema": SCHEMA,
         "a": str(a),
         "b": str(b),
         "split": held.split.hash,
-        "evidence": [_evidence(path) for path in (a, b)],
+        "evidence": [_evidence(path, found) for path, found in zip((a, b), sides, strict=True)],
         "imported": {b.branch: sorted(set(evaluation.unmet.get(b.branch, ()))) for b in bundles if b.imported},
         "orientation": ORIENTATION,
         "tasks": [task for task in tasks if task["comparisons"]],
     }
 
 
-def _evidence(path: Path) -> str:
-    """The grade of the run that a folder holds; of bundles alone nobody says."""
+def _evidence(path: Path, bundles: Sequence[Bundle]) -> str:
+    """The grade of the run that a folder holds; of bundles alone nobody says, unless all were made elsewhere."""
     if not (path / "split.json").is_file():
+        if bundles and all(bundle.imported for bundle in bundles):
+            return "smoke at most (imported)"
         return "not known (bundles without their run)"
     manifest = read_manifest(path)
     return "smoke at most (imported)" if "imported" in manifest else run_evidence(manifest, held_of(path, manifest).split)

@@ -1,7 +1,6 @@
 """`espalier score`: from bundles, split and targets on disk to the leaderboard. A run ends with exactly this."""
 
 import json
-import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,9 +16,9 @@ from harness.dataset import Dataset
 from harness.errors import BadInput
 from harness.evaluate import FLOOR, Cell, Evaluation, evaluate
 from harness.evidence import evidence_grade
+from harness.gather import gathered
 from harness.held import Held
-from harness.imports.mark import is_loose, run_named
-from harness.imports.own_rows import bind_loose
+from harness.imports.mark import run_named
 from harness.leaderboard import build
 from harness.ledger import accesses, record
 from harness.manifest import write_json
@@ -149,28 +148,22 @@ def held_of(run: Path, manifest: dict[str, Any]) -> Held:
 def score_paths(
     paths: Sequence[Path], targets: Path | None, out: Path, margins: dict[str, float] | None = None
 ) -> dict[str, Any]:
-    """Score run folders or bundles.
+    """Score run folders, bundles or imports.
 
     Args:
-        paths: Run folders, or folders with bundles below them.
+        paths: As `harness.gather.gathered` takes them.
         targets: The run whose targets and split to score against; None = the run folder itself.
         out: Where the result goes.
         margins: Metric -> difference that counts as none; they come before those of the run.
 
     Raises:
-        BadInput: No run to score against, or no bundle.
+        BadInput: No run to score against, no bundle, or see `gathered`.
     """
     run = run_of(paths, targets)
     if targets is None:
         _refuse_other_rows(run, paths)
-    loose = [path for path in paths if is_loose(path)]
-    if not loose:
-        return score_run(run, out, bundles_below(paths), margins=margins)
-    held = held_of(run, read_manifest(run))
-    shutil.rmtree(out / "imported", ignore_errors=True)  # of an earlier score into the same folder
-    bound = [bundle for path in loose for bundle in bind_loose(path, held, out / "imported")]
-    rest = [path for path in paths if path not in loose]
-    return score_run(run, out, [*(bundles_below(rest) if rest else ()), *bound], margins=margins)
+    with gathered(paths, run) as bundles:
+        return score_run(run, out, bundles, margins=margins)
 
 
 def _refuse_other_rows(run: Path, paths: Sequence[Path]) -> None:
@@ -196,33 +189,6 @@ def run_of(paths: Sequence[Path], targets: Path | None = None) -> Path:
     if run is None:
         raise BadInput(f"{paths[0]}: not a run folder; name the run whose targets it answers with --targets")
     return run
-
-
-def bundles_below(paths: Sequence[Path]) -> list[Bundle]:
-    """Every bundle of these run folders, or below these folders, each once.
-
-    Raises:
-        BadInput: None is there.
-    """
-    # A run folder may hold runs of its own (those of a selection): its bundles stand in one place.
-    roots = [path / "bundles" if (path / "split.json").is_file() else path for path in paths]
-    bundles = list({bundle.folder.resolve(): bundle for root in roots for bundle in find_bundles(root)}.values())
-    if not bundles:
-        raise BadInput(f"{paths[0]}: no bundle below it (folders fold=*/seed=* with a manifest.json)")
-    return without_copies(bundles)
-
-
-def without_copies(bundles: Sequence[Bundle]) -> list[Bundle]:
-    """Every import of the same rows brings the privileged rows made of their targets: one of each is enough."""
-    kept: list[Bundle] = []
-    made: set[tuple[str, str]] = set()
-    for bundle in bundles:
-        if not (bundle.privileged and bundle.imported):
-            kept.append(bundle)
-        elif (bundle.branch, bundle.split) not in made:
-            made.add((bundle.branch, bundle.split))
-            kept.append(bundle)
-    return kept
 
 
 def write_scores(evaluation: Evaluation, path: Path) -> None:

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.answers import STATUS_DTYPE, Predictions, Status
-from harness.bundle import Bundle
+from harness.bundle import Bundle, bundle_folder
 from harness.errors import BadInput
 from harness.held import Held, classes_of
-from harness.imports.folder import bundle_folder
 from harness.imports.problems import Problems
 from harness.imports.source import shown
 from harness.metrics.probability import are_probabilities
@@ -26,6 +26,7 @@ Place = tuple[int, int]
 """Fold, seed."""
 STRANGE = "row(s) of samples that the run does not test left out"
 MISSING = "sample(s) without a row, which count as missing"
+FOLDLESS = "row(s) without a fold, of episodes that several folds test, left out"
 UNKNOWN = "answer(s) with words that no target has"
 ODD_PROBABILITIES = "row(s) whose probabilities are none over the classes, which count as the worst"
 
@@ -51,7 +52,7 @@ class Binder:
     Args:
         held: The run.
         name: Branch id.
-        folder: Bundles go below it.
+        folder: Run folder, or one like it: its bundles go below it.
         about: What is said of the rows.
         problems: Faults go here; settle them when all rows are in.
     """
@@ -67,20 +68,30 @@ class Binder:
         self.episodes: set[str] = set()
 
     def add(self, episode: str, rows: list[dict[str, Any]]) -> None:
-        """Write the rows of one episode; each sample has one row per task, fold and seed."""
+        """Write the rows of one episode; each sample has one row per task, fold and seed.
+
+        A row without a fold is of the one fold that tests its episode.
+        """
         there = set(self.held.present([episode]))
         known = {task.id: (samples, valid) for task, samples, valid in self._samples(episode)} if there else {}
         by_place: dict[Place, dict[str, list[dict[str, Any]]]] = {}
+        testing = [fold.id for fold in self.held.split.folds if episode in fold.test and there]
         for row in rows:
             fold, task = row["fold"], row["task"]
-            if fold >= len(self.held.split.folds):
-                self._strange(row, f"the run has no fold {fold}")
-            elif task not in self.tasks:
+            if task not in self.tasks:
                 self._strange(row, f"the run does not pose {task}")
-            elif episode not in self.held.split.folds[fold].test or not there:
-                self._strange(row, f"episode {shown(episode)} is not tested in fold {fold}")
+            elif fold is None and len(testing) > 1:
+                what = (
+                    f"sample {shown(row['sample'])} of {task}: folds {', '.join(map(str, testing))} test it; say which in `fold`"
+                )
+                self.problems.add(FOLDLESS, row.get("where") or self.where, what, task=task)
+            elif fold is not None and fold >= len(self.held.split.folds):
+                self._strange(row, f"the run has no fold {fold}")
+            elif not testing or (fold is not None and fold not in testing):
+                where = "any fold" if fold is None else f"fold {fold}"
+                self._strange(row, f"episode {shown(episode)} is not tested in {where}")
             else:
-                by_place.setdefault((fold, row["seed"]), {}).setdefault(task, []).append(row)
+                by_place.setdefault((testing[0] if fold is None else fold, row["seed"]), {}).setdefault(task, []).append(row)
         for place, by_task in sorted(by_place.items()):
             self._write(episode, place, by_task, known)
 
@@ -105,6 +116,10 @@ class Binder:
                     self._strange(row, f"episode {shown(episode)} has no such sample")
             if not kept:
                 continue
+            if len({row["sample"] for row in kept}) < len(kept):
+                raise BadInput(
+                    f"{self.where}: samples of {shown(episode)} stand there with a fold and without; say it in all rows"
+                )
             index = np.array([at[row["sample"]] for row in kept], np.int64)
             width = int(np.prod(task_shape(self.held, episode, task))) if task.answer == "vector" else None
             answers = self._predictions(task, kept, width)
@@ -160,12 +175,10 @@ class Binder:
         Raises:
             BadInput: See `Problems.settle`; or no row is left.
         """
-        asked: dict[int, set[str]] = {}
-        for (_, seed), counts in self.answered.items():
-            asked.setdefault(seed, set()).update(counts)
-        for fold in self.held.split.folds if asked else ():
-            expected = self._expected(fold.id, sorted(set().union(*asked.values())))
-            for seed, task in ((seed, task) for seed, tasks in sorted(asked.items()) for task in sorted(tasks)):
+        tasks = sorted(set().union(*self.answered.values()))  # what is answered once is asked in every fold and seed
+        for fold in self.held.split.folds if tasks else ():
+            expected = self._expected(fold.id, tasks)
+            for seed, task in product(sorted({seed for _, seed in self.answered}), tasks):
                 lost = expected[task] - self.answered.get((fold.id, seed), Counter())[task]
                 if lost > 0:
                     what = f"{lost} of {expected[task]} samples of {task} have no row (fold {fold.id}, seed {seed})"
@@ -173,7 +186,7 @@ class Binder:
         self.problems.settle()
         if not self.answered:
             raise BadInput(f"{self.where}: no row is left ({self.problems.summary() or 'there was none'})")
-        return [self._bundle(place, list(counts), details) for place, counts in sorted(self.answered.items())]
+        return [self._bundle(place, tasks, details) for place in sorted(self.answered)]
 
     def _expected(self, fold: int, tasks: list[str]) -> Counter[str]:
         found: Counter[str] = Counter(dict.fromkeys(tasks, 0))

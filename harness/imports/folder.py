@@ -41,11 +41,6 @@ def appearing(out: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def bundle_folder(run: Path, name: str, fold: int = 0, seed: int = 0) -> Path:
-    """Where a bundle stands in a run folder."""
-    return run / "bundles" / name.replace(":", "_").replace("@", "_at_") / f"fold={fold}" / f"seed={seed}"
-
-
 def held_at(run: Path) -> Held:
     """The targets of a run folder.
 

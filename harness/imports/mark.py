@@ -33,6 +33,11 @@ def is_loose(folder: Path) -> bool:
     return (folder / MARK).is_file() and (folder / "rows").is_dir()
 
 
+def loose_below(folder: Path) -> list[Path]:
+    """The folder, and every one below it, whose rows wait for their run; sorted."""
+    return [mark.parent for mark in sorted(folder.rglob(MARK)) if is_loose(mark.parent)]
+
+
 def run_named(folder: Path) -> Path | None:
     """The run that was named when the rows were imported, where it still stands there."""
     named = read_mark(folder).get("targets") if (folder / MARK).is_file() else None

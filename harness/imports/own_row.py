@@ -36,7 +36,8 @@ def task_of(task_id: str) -> Task:
 def read_row(body: dict[str, Any]) -> dict[str, Any]:
     """A row of `harness.tables.PREDICTION_SCHEMA` as plain values; fields of other names are ignored.
 
-    Without a status a row is `ok`; without an episode it is that of the sample id, where that is one of ours (`EPISODE#w0`).
+    Without a status a row is `ok`; without a fold that stays open (None) until its run says; without an episode it is that of the
+    sample id, where that is one of ours (`EPISODE#w0`).
 
     Raises:
         ValueError: One line on what makes the row nobody's: no task, sample, episode, fold or seed. What is wrong with the answer
@@ -48,7 +49,8 @@ def read_row(body: dict[str, Any]) -> dict[str, Any]:
     kind = task_of(task).answer
     row: dict[str, Any] = {"task": task, "sample": read_id(body, "sample")}
     row["episode"] = read_id(body, "episode") if body.get("episode") is not None else _episode_of(row["sample"])
-    for name in ("fold", "seed", "draw"):
+    row["fold"] = None if body.get("fold") is None else _count(body, "fold")
+    for name in ("seed", "draw"):
         row[name] = _count(body, name)
     if row["draw"]:
         raise ValueError(f"draw is {row['draw']}; one draw of a sample is scored, give the rows of draw 0")

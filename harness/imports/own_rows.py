@@ -56,7 +56,7 @@ def import_rows(request: ImportRequest) -> dict[str, Any]:
             if held is None or request.targets is None:
                 done = _put_away(folder, request, episodes, about, problems)
             else:
-                binder = Binder(held, request.name, folder / "bundles", about, problems)
+                binder = Binder(held, request.name, folder, about, problems)
                 done = _bind(binder, episodes, files[0])
                 write_mark(folder, {"name": request.name, "targets": str(request.targets.resolve())})
         finally:

@@ -87,7 +87,7 @@ def _plain(row: QaRow, name: str, answer: Answer) -> dict[str, Any]:
     """A row of our own schema."""
     failed = answer.status != Status.OK.value
     return {
-        "task": f"qa_{name}", "sample": row.id, "episode": row.episode, "fold": 0, "seed": 0, "status": answer.status,
+        "task": f"qa_{name}", "sample": row.id, "episode": row.episode, "fold": None, "seed": 0, "status": answer.status,
         "label": answer.value, "labels": answer.value, "probabilities": None, "seen_until": None,
         "raw": row.raw if failed or name == "json" else None,
     }  # fmt: skip

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from harness.answers import Predictions, Status
-from harness.bundle import Bundle
+from harness.bundle import Bundle, bundle_folder
 from harness.errors import BadInput
 from harness.imports.first_pass import FirstPass
-from harness.imports.folder import ImportedRun, bundle_folder, imported_split
+from harness.imports.folder import ImportedRun, imported_split
 from harness.imports.problems import Problems
 from harness.imports.published import PublishedFigures
 from harness.imports.qa_arrays import answers_of, samples_of, targets_of

@@ -7,6 +7,7 @@ from typing import Any
 
 from harness.bundle import find_bundles
 from harness.evaluate import evaluate
+from harness.gather import without_copies
 from harness.imports.figure import Figure, short
 from harness.imports.published import UNKNOWN, PublishedFigures
 from harness.imports.qa_row import FIELDS, read_row
@@ -14,7 +15,7 @@ from harness.imports.request import ImportRequest
 from harness.imports.source import read_object, read_rows
 from harness.imports.xperience import import_xperience
 from harness.leaderboard import build
-from harness.score import held_of, read_manifest, without_copies
+from harness.score import held_of, read_manifest
 
 ROWS, METRICS = ("predictions.jsonl", "predictions.csv"), "metrics.json"
 TASKS = {

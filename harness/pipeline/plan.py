@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.branch import Branch, Route, make_branch
+from harness.bundle import bundle_folder
 from harness.config import RunConfig
 from harness.dataset import Dataset
 from harness.encoder import Encoder, get_encoder
@@ -69,7 +70,7 @@ class Plan:
 
     def bundle(self, branch: str, fold: int, seed: int) -> Path:
         """Folder of one bundle."""
-        return self.out / "bundles" / branch.replace(":", "_").replace("@", "_at_") / f"fold={fold}" / f"seed={seed}"
+        return bundle_folder(self.out, branch, fold, seed)
 
     def task(self, task_id: str) -> Task:
         """A task with this data set's action groups."""

@@ -43,11 +43,13 @@ ONE_FOLD = (Fold(0, (TRAIN,), (), TEST),)
 TWO_FOLDS = (Fold(0, (TRAIN, "c"), (), ("a", "b")), Fold(1, (TRAIN, "a", "b"), (), ("c",)))
 
 
-def make_run(folder: Path, folds: tuple[Fold, ...] = ONE_FOLD) -> Path:
+def make_run(folder: Path, folds: tuple[Fold, ...] = ONE_FOLD, lacking: tuple[str, str] = ("", "")) -> Path:
+    """`lacking`: an episode and the task that it does not have."""
     for episode in (*TEST, TRAIN):
-        tables = [targets_table(task, samples_of(episode), targets) for task, targets in targets_of(episode).items()]
+        posed = {task: targets for task, targets in targets_of(episode).items() if (episode, task) != lacking}
+        tables = [targets_table(task, samples_of(episode), targets) for task, targets in posed.items()]
         shapes = {"imu_to_hand_pose": [WIDTH]}
-        record = EpisodeRecord(episode, "", SPEC.length * ROWS, {}, {}, {}, shapes, list(TASKS))
+        record = EpisodeRecord(episode, "", SPEC.length * ROWS, {}, {}, {}, shapes, list(posed))
         write_atomically(tables, folder / "targets" / f"{episode}.parquet", record.to_metadata())
     every = (*TEST, TRAIN)
     split = Split("explicit", "episode", {e: e for e in every}, dict.fromkeys(every), folds, asdict(SPEC))
