@@ -80,7 +80,8 @@ def row_of(held: Held, made: Bundle) -> dict:
 
 def test_a_perfect_bundle_is_at_the_ceiling(held: Held, tmp_path: Path) -> None:
     row = row_of(held, bundle(held, tmp_path / "m", PERFECT))
-    assert (row["value"], row["ci_low"], row["ci_high"]) == (1.0, 1.0, 1.0)
+    # All three clusters stand at the ceiling: without a spread, 3 / G of the range.
+    assert (row["value"], row["ci_low"], row["ci_high"]) == (1.0, 0.0, 1.0)
     assert row["skill"] == 1.0 and row["coverage"] == 1.0 and row["failures"] == {}
     assert row["n_samples"] == 11 and row["n_clusters"] == 3  # one of twelve windows has no label
     # Three clusters: an interval, and no verdict can be reached.
