@@ -10,6 +10,7 @@ episode and per jackknife fold; for both the rows are in memory, and the tasks a
 
 import argparse
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -31,8 +32,10 @@ from harness.compare import Side, compare
 from harness.evaluate import evaluate
 from harness.held import Held, classes_of, metric_context, train_statistics
 from harness.leaderboard import build
+from harness.ledger import record
 from harness.metrics.base import Metric, metric_class
 from harness.record import EpisodeRecord, file_stem
+from harness.score import write_scores
 from harness.splits import Fold, Split
 from harness.stats import estimate
 from harness.tables import predictions_table, targets_table, write_atomically
@@ -173,17 +176,21 @@ def score(folder: Path, tasks: list[str]) -> None:
         evaluation = evaluate(held_of(folder, tasks), list(find_bundles(folder / "bundles")))
         states = time.perf_counter()
         board = build(evaluation, "mock")
+    built = time.perf_counter()
+    record(evaluation.held.split.test_hash, evaluation.bundles)
+    write_scores(evaluation, folder / "scores.parquet")
     done = time.perf_counter()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     rows = sum(row["n_samples"] for row in board["rows"])
-    found = {"seconds": done - began, "reading_s": states - began, "statistics_s": done - states, "peak_gib": peak, "rows": rows}
-    print(json.dumps(found))
+    found = {"seconds": done - began, "reading_s": states - began, "statistics_s": built - states, "ledger_s": done - built}
+    print(json.dumps(found | {"peak_gib": peak, "rows": rows}))
 
 
 def score_apart(folder: Path, tasks: list[str]) -> dict[str, float]:
     """`score` in its own process."""
     command = [sys.executable, __file__, "--score", str(folder), "--tasks", ",".join(tasks)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    home = {"ESPALIER_HOME": str(folder / "home")}  # a ledger of its own
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, **home})
     found: dict[str, float] = json.loads(done.stdout)
     return found
 
@@ -268,9 +275,9 @@ def report(folder: Path, size: Size) -> Iterator[str]:
     all_tasks = score_apart(folder, TASKS)
     yield f"{size.rows:,} rows, {size.branches} branches x {len(TASKS)} tasks, G = {size.episodes}, {on_disk:.1f} GiB of bundles"
     yield (
-        f"scored with all statistics in {all_tasks['seconds']:.1f} s (bound {BOUND_SECONDS:.0f}), of which reading and states "
-        f"{all_tasks['reading_s']:.1f} s and statistics {all_tasks['statistics_s']:.1f} s; peak {all_tasks['peak_gib']:.2f} GiB "
-        f"(bound {BOUND_GIB:.0f})"
+        f"scored with all statistics in {all_tasks['seconds']:.1f} s (bound {BOUND_SECONDS:.0f}): reading and states "
+        f"{all_tasks['reading_s']:.1f} s, statistics {all_tasks['statistics_s']:.1f} s, ledger (a digest of all bytes) and table of "
+        f"scores {all_tasks['ledger_s']:.1f} s; peak {all_tasks['peak_gib']:.2f} GiB (bound {BOUND_GIB:.0f})"
     )
     ours, library = against_library(folder, IN_LIBRARY)
     yield (
