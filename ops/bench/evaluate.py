@@ -276,7 +276,7 @@ def report(folder: Path, size: Size) -> Iterator[str]:
     yield f"{size.rows:,} rows, {size.branches} branches x {len(TASKS)} tasks, G = {size.episodes}, {on_disk:.1f} GiB of bundles"
     yield (
         f"scored with all statistics in {all_tasks['seconds']:.1f} s (bound {BOUND_SECONDS:.0f}): reading and states "
-        f"{all_tasks['reading_s']:.1f} s, statistics {all_tasks['statistics_s']:.1f} s, ledger (digest of all bytes) and table of "
+        f"{all_tasks['reading_s']:.1f} s, statistics {all_tasks['statistics_s']:.1f} s, ledger (digest of all) and table of "
         f"scores {all_tasks['ledger_s']:.1f} s; peak {all_tasks['peak_gib']:.2f} GiB (bound {BOUND_GIB:.0f})"
     )
     ours, library = against_library(folder, IN_LIBRARY)
