@@ -12,10 +12,12 @@ from threadpoolctl import threadpool_limits
 
 from harness.bundle import Bundle
 from harness.compare import ORIENTATION, power_line
+from harness.console import plain
 from harness.errors import BadInput
 from harness.evaluate import evaluate
 from harness.gather import gathered
 from harness.ledger import record
+from harness.report.margin import margin_line
 from harness.report.model import PAIR_COLUMNS, pair_cells
 from harness.report.section import Section, number
 from harness.report.terminal import print_section
@@ -59,7 +61,8 @@ def compare_runs(
         evaluation = evaluate(held, bundles)
         boards = [TaskBoard(evaluation, task, equal) for task in held.tasks]
         pairs = _pairs(sides[0], sides[1], marks)
-        tasks = [_task(board, pairs, difference) for board in boards]
+        answered = [(board, [pair for pair in pairs if all(name in board.sides for name in pair)]) for board in boards]
+        tasks = [_task(board, there, difference) for board, there in answered if there]
         record(held.split.test_hash, [bundle for one in sides for bundle in one])
     return {
         "schema": SCHEMA,
@@ -69,7 +72,7 @@ def compare_runs(
         "evidence": [_evidence(path, found) for path, found in zip((a, b), sides, strict=True)],
         "imported": {b.branch: sorted(set(evaluation.unmet.get(b.branch, ()))) for b in bundles if b.imported},
         "orientation": ORIENTATION,
-        "tasks": [task for task in tasks if task["comparisons"]],
+        "tasks": tasks,
     }
 
 
@@ -100,9 +103,9 @@ def _pairs(a: Sequence[Bundle], b: Sequence[Bundle], marks: tuple[str, str]) -> 
 
 
 def _task(board: TaskBoard, pairs: list[tuple[str, str]], difference: float | None) -> dict[str, Any]:
-    there = [pair for pair in pairs if all(name in board.sides for name in pair)]
+    """The contrasts of one task, both sides of which answer; a vacuous one has none, as nothing can be better at it."""
     found = []
-    for contrast in board.compare(there):
+    for contrast in board.compare([] if board.vacuous else pairs):
         needed = None
         if difference is not None and contrast.standard_error is not None:
             needed = clusters_needed(contrast.standard_error * contrast.n_clusters**0.5, difference)
@@ -113,6 +116,7 @@ def _task(board: TaskBoard, pairs: list[tuple[str, str]], difference: float | No
         "metric": board.metric.name,
         "unit": board.task.unit,
         "direction": board.metric.direction,
+        "floor": {"branch": board.task.floor, "value": board.floor},
         "margin": board.margin,
         "vacuous": board.vacuous,
         "comparisons": found,
@@ -131,11 +135,14 @@ def print_comparison(body: dict[str, Any], console: Console, difference: float |
         pairs = task["comparisons"]
         unit = f" [{task['unit']}]" if task["unit"] else ""
         console.print(Text(f"{task['id']}: {task['metric']}{unit}", style="bold cyan"))
-        margin = "" if task["margin"] is None else f"; within {number(task['margin'])} counts as tied"
-        console.print(Text(f"{power_line(max(p['n_clusters'] for p in pairs))}{margin}", style="dim"))
         if task["vacuous"]:
-            console.print(Text(f"VACUOUS: {task['vacuous']}"))
-        print_section(Section("", columns, [_cells(pair, difference) for pair in pairs]), console)
+            console.print(Text(plain(f"VACUOUS: {task['vacuous']}; no verdict")))
+        else:
+            values = [pair[name] for pair in pairs for name in ("value_a", "value_b")]
+            margin = margin_line(task["margin"], task["floor"]["value"], values)
+            said = filter(None, (power_line(max(pair["n_clusters"] for pair in pairs)), margin))
+            console.print(Text("; ".join(said), style="dim"))
+            print_section(Section("", columns, [_cells(pair, difference) for pair in pairs]), console)
         console.print()
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from harness.compare import power_line
 from harness.report.content import shared_lines
 from harness.report.folds import fold_sections, outlier_lines
+from harness.report.margin import margin_line
 from harness.report.section import Section, interval, number
 
 COLUMNS = ("branch", "value", "95 % interval", "rank", "vs floor", "skill", "coverage", "seen / unseen", "G", "note")
@@ -115,8 +116,9 @@ def tables(leaderboard: dict[str, Any]) -> list[TaskTable]:
             f"{task['metric']}{f' [{task["unit"]}]' if task['unit'] else ''}, {arrow}; floor {number(floor['value'])} "
             f"({floor['branch']}), ceiling {number(task['ceiling'])}; {task['n_samples']} test samples"
         )
-        if task["margin"] is not None:
-            subtitle += f"; differences within {number(task['margin'])} count as tied{_wide(task, rows)}"
+        values = [row["value"] for row in rows if not row["privileged"]]
+        if margin := margin_line(task["margin"], floor["value"], values):
+            subtitle += f"; {margin}"
         if task["vacuous"]:
             subtitle += f"; VACUOUS: {task['vacuous']}"
         pairs = [pair for pair in leaderboard["comparisons"] if pair["task"] == task["id"]]
@@ -125,15 +127,6 @@ def tables(leaderboard: dict[str, Any]) -> list[TaskTable]:
         conclusions = [*_conclusions(task), *outlier_lines(task)]
         out.append(TaskTable(f"{task['id']}: {task['title']}", subtitle, main, conclusions, fold_sections(rows), sections))
     return out
-
-
-def _wide(task: dict[str, Any], rows: list[dict[str, Any]]) -> str:
-    """A margin that no branch gets away from the floor by makes everything tied."""
-    floor = task["floor"]["value"]
-    values = [row["value"] for row in rows if row["value"] is not None and not row["privileged"]]
-    if floor is None or not values or max(abs(value - floor) for value in values) > task["margin"]:
-        return ""
-    return " (WIDER than any branch's distance from the floor: tied says nothing here, give a smaller --margin)"
 
 
 def _conclusions(task: dict[str, Any]) -> list[str]:

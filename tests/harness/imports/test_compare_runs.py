@@ -70,6 +70,28 @@ def test_a_margin_makes_a_tie(tmp_path: Path) -> None:
     assert scored.code == 0 and "within 0.5 count as tied" in scored.out
 
 
+def test_a_margin_that_makes_everything_tied_is_called_so_by_score_and_compare(tmp_path: Path) -> None:
+    a, b = run(tmp_path, "a", 1), run(tmp_path, "b", 4)
+    told: dict[str, set[str]] = {}
+    for margin in ("0.9", "0.1"):
+        words = ("--margin", f"macro_f1={margin}")
+        for done in (call("compare", a, b, *words), call("score", a, b, "--out", tmp_path / "s", *words)):
+            said = [line for line in done.out.splitlines() if f"differences within {margin} count as tied" in line]
+            [line] = [line for line in said if "VACUOUS" not in line]
+            told.setdefault(margin, set()).add(line.partition("differences")[2])
+    assert all(len(lines) == 1 for lines in told.values())
+    assert ["WIDER than any branch's distance from the floor" in told[margin].pop() for margin in ("0.9", "0.1")] == [True, False]
+
+
+def test_a_task_that_asks_nothing_has_no_verdict(tmp_path: Path) -> None:
+    good, bad = run(tmp_path, "good", 0), run(tmp_path, "bad", 0, broken=4)
+    tasks = compared(good, bad)
+    assert tasks["qa_subtask"]["vacuous"] == "one class in test: make tea" and tasks["qa_subtask"]["comparisons"] == []
+    assert tasks["qa_contact"]["vacuous"] is None and tasks["qa_contact"]["comparisons"][0]["verdict"] == "better"
+    told = call("compare", good, bad).out.split("qa_subtask")[1].split("qa_")[0]
+    assert "VACUOUS: one class in test: make tea; no verdict" in told and "good/good" not in told
+
+
 def test_looks_at_the_held_out_set_are_counted(tmp_path: Path) -> None:
     a, b = run(tmp_path, "a", 0), run(tmp_path, "b", 3)
     compared(a, b)
