@@ -15,6 +15,8 @@ from harness.imports.request import ImportRequest
 from harness.imports.source import read_object, read_rows
 from harness.imports.xperience import import_xperience
 from harness.leaderboard import build
+from harness.ledger import accesses, record
+from harness.report.margin import margin_line
 from harness.score import held_of, read_manifest
 
 ROWS, METRICS = ("predictions.jsonl", "predictions.csv"), "metrics.json"
@@ -47,7 +49,7 @@ def _rows_of(folder: Path) -> Path | None:
     return next((folder / name for name in ROWS if (folder / name).is_file()), None)
 
 
-def qwen(folder: Path, work: Path) -> tuple[list[Figure], list[str]]:
+def qwen(folder: Path, work: Path) -> tuple[list[Figure], list[str], list[str]]:
     """Import every version, score those of the same rows together, and set the figures side by side.
 
     Args:
@@ -55,7 +57,7 @@ def qwen(folder: Path, work: Path) -> tuple[list[Figure], list[str]]:
         work: An empty folder for the imports.
 
     Returns:
-        The figures, and Markdown lines of the pairwise comparison.
+        The figures, Markdown lines of the pairwise comparison, and how often each held-out set was scored, this time included.
     """
     done: dict[str, dict[str, Any]] = {}
     groups: dict[str, list[str]] = {}  # imports of the same rows
@@ -64,12 +66,16 @@ def qwen(folder: Path, work: Path) -> tuple[list[Figure], list[str]]:
         groups.setdefault(read_manifest(work / name)["split_hash"], []).append(name)
     figures: list[Figure] = []
     pairs: list[str] = []
+    margins: list[str] = []
+    looks: list[str] = []
     for names in groups.values():
         board = _board(work, names)
         for name in names:
             figures += _figures(folder / name, name, done[name], board)
         pairs += _pairs(board)
-    return figures, [*PAIR_HEAD, *pairs] if pairs else []
+        margins += _margins(board, names) if len(names) > 1 else []
+        looks.append(f"- {', '.join(names)}: {accesses(board['split']['test_hash'])}")
+    return figures, [*PAIR_HEAD, *pairs, "", *margins] if pairs else margins, looks
 
 
 def _import(folder: Path, out: Path) -> dict[str, Any]:
@@ -81,7 +87,9 @@ def _import(folder: Path, out: Path) -> dict[str, Any]:
 def _board(work: Path, names: Sequence[str]) -> dict[str, Any]:
     held = held_of(work / names[0], read_manifest(work / names[0]))
     bundles = without_copies([bundle for name in names for bundle in find_bundles(work / name / "bundles")])
-    return build(evaluate(held, bundles), "smoke")
+    board = build(evaluate(held, bundles), "smoke")
+    record(held.split.test_hash, bundles)
+    return board
 
 
 def _figures(folder: Path, name: str, done: dict[str, Any], board: dict[str, Any]) -> list[Figure]:
@@ -154,4 +162,15 @@ def _pairs(board: dict[str, Any]) -> list[str]:
             f"| {pair['task']} | {pair['a']} - {pair['b']} | {short(pair['difference'])} | {short(pair['ci_low'])} .. "
             f"{short(pair['ci_high'])} | {pair['verdict']} | {short(pair['p_adjusted'])} | {short(pair['mde'])} | {more} |"
         )
+    return lines
+
+
+def _margins(board: dict[str, Any], names: Sequence[str]) -> list[str]:
+    """Task by task what counts as tied, or why nobody can be better at it."""
+    lines = []
+    for task in board["tasks"]:
+        values = [row["value"] for row in board["rows"] if row["task"] == task["id"] and not row["privileged"]]
+        margin = margin_line(task["margin"], task["floor"]["value"], values)
+        said = f"VACUOUS: {task['vacuous']}; no verdict" if task["vacuous"] else margin
+        lines += [f"- {task['id']} ({', '.join(names)}): {said}"] if said else []
     return lines

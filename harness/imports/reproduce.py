@@ -24,20 +24,21 @@ def reproduce(folder: Path) -> tuple[list[Figure], list[str]]:
     """
     figures: list[Figure] = []
     pairs: list[str] = []
+    looks: list[str] = []
     rest: list[str] = []
     with tempfile.TemporaryDirectory() as work, threadpool_limits(1):
         if versions(folder / "qwen"):
-            found, pairs = qwen(folder / "qwen", Path(work))
+            found, pairs, looks = qwen(folder / "qwen", Path(work))
             figures += found
     if (folder / "single_episode").is_dir():
         figures += single_episode(folder / "single_episode")
         rest = absent(folder / "single_episode")
     if not figures:
         raise BadInput(f"{folder}: holds neither qwen/*/predictions.jsonl with metrics.json nor single_episode/")
-    return figures, _report(figures, pairs, rest)
+    return figures, _report(figures, pairs, looks, rest)
 
 
-def _report(figures: list[Figure], pairs: list[str], rest: list[str]) -> list[str]:
+def _report(figures: list[Figure], pairs: list[str], looks: list[str], rest: list[str]) -> list[str]:
     asked = [figure for figure in figures if figure.reproduced is not None]
     same, close = sum(figure.same for figure in asked), sum(bool(figure.reproduced) and not figure.same for figure in asked)
     lines = [
@@ -54,6 +55,8 @@ def _report(figures: list[Figure], pairs: list[str], rest: list[str]) -> list[st
     ]
     if pairs:
         lines += ["", "## The versions against each other, by the evaluator's definitions, episode by episode", "", *pairs]
+    if looks:
+        lines += ["", "## How often these rows were scored", "", *looks]
     left = [*not_reproducible(figures), *rest]
     return lines + (["", "## Not reproducible from these files", "", *left] if left else [])
 

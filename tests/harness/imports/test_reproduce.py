@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +24,15 @@ def published(shared_data: Path) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module", autouse=True)
+def own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ESPALIER_HOME", str(tmp_path_factory.mktemp("home")))
+        yield
+
+
 @pytest.fixture(scope="module")
-def made(published: Path):
+def made(published: Path, own_home: None):
     return reproduce(published)
 
 
@@ -57,6 +65,22 @@ def test_what_costs_nothing_stands_beside(made) -> None:
     assert "0.9866" in cells["qwen/v3", "next_action_accuracy"].floor
     assert cells["single_episode/mlp/contact_prediction", "macro_f1"].ours == "vacuous: one class"
     assert cells["qwen/v1", "macro_f1"].ours == "macro-F1 0.0170"
+
+
+def test_a_margin_beyond_every_branch_is_named_beside_the_verdicts(made) -> None:
+    told = {line.split()[1]: line for line in made[1] if "count as tied" in line}
+    assert all("(v1, v2, v3, v4): differences within 0.02 count as tied" in line for line in told.values()) and len(told) == 7
+    wide = {task for task, line in told.items() if "WIDER than any branch's distance from the floor" in line}
+    assert wide == {"qa_action", "qa_subtask", "qa_next_action"}
+
+
+def test_every_look_at_the_rows_is_in_the_ledger(made, published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = "scored 4 time(s) on this machine: v1 1, v2 1, v3 1, v4 1"
+    assert sum(looks in line for line in made[1]) == 1
+    shutil.copytree(published / "qwen" / "v4", tmp_path / "qwen" / "v4", copy_function=shutil.copyfile)
+    assert sum(looks in line for line in reproduce(tmp_path)[1]) == 1  # the same predictions are no other look
+    monkeypatch.setenv("ESPALIER_HOME", str(tmp_path / "home"))
+    assert sum("scored 1 time(s) on this machine: v4 1" in line for line in reproduce(tmp_path)[1]) == 1
 
 
 def test_versions_of_other_rows_and_of_fewer_columns_stand_beside(published: Path, tmp_path: Path) -> None:
