@@ -29,8 +29,8 @@ def file_stem(episode: str) -> str:
     return stem[: LONGEST_STEM - len(mark)] + mark
 
 
-FINGERPRINT_VERSION = 2
-"""Bumped where `harness.leakage.fingerprint` writes other numbers: episodes are ingested again then."""
+FINGERPRINT_VERSION = 3
+"""Bumped where `harness.leakage` writes other fingerprints or prints: episodes are ingested again then."""
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ Two clips of two seconds are the same where every track that moves in them agree
 the recordings, and where the noise of no other track is clearly other noise. What stands still is never compared: it looks alike
 everywhere. Nor is what runs at the same pace throughout (a frame index). Each channel that a sensor measures counts in units of
 what it does in the clip: none rules a track by its unit, none hides the others. A passage is one where such clips, at one offset,
-follow each other for four seconds (eight where but one modality moves at all, where all is the same to the number, noise
-included, or where one sensor's numbers are, whatever the others say) or nearly all of the shorter recording.
+follow each other for four seconds (eight where but one modality moves at all, or where all is the same to the number, noise
+included) or nearly all of the shorter recording. What is equal to the bit is found sooner, by `harness.leakage.exact`.
 """
 
 import warnings
@@ -23,7 +23,6 @@ from harness.observe import modality_of
 CLIP = 8  # bins: two seconds
 PASSAGE = 16  # bins in a row that matching clips must cover: four seconds,
 NEARLY_ALL = 0.9  # or this share of the shorter recording
-ALONE = 0.5  # share of the shorter recording that one sensor must cover where others disagree: a script moves alike for seconds
 AGREE = 0.02  # of a clip's energy about its mean: two recordings of one motion measured differ by 0.07 and more
 AGREE_CODED = 0.1  # video and sound, which may have been coded again
 EXACT = 1e-3  # of the energy: the very numbers, whatever was rounded
@@ -33,7 +32,6 @@ SHIFT = 0.75  # bins: more than half of one, for a clock that drifts
 NEAR = 0.3  # of the energy: where half a bin of shift may lead
 USUAL = 0.1  # of the mean energy of a channel
 CODED = (Modality.VIDEO, Modality.AUDIO)  # may have been coded again
-NO_PROOF = (Modality.COMMAND, *CODED)  # by itself: a script commands the same again, a picture of little is soon the same
 _BASIS = np.linalg.qr(np.vander(np.arange(CLIP) - (CLIP - 1) / 2, 4, increasing=True))[0].T  # (4, CLIP) mean, slope, bends
 
 
@@ -111,8 +109,8 @@ def matching_bins(mine: "Moving", theirs: "Moving", offset: int) -> BoolArray:
     """(bins of theirs,) True in passages that are the same as in `mine`, whose bin i is compared with bin i + offset.
 
     A shift of less than a bin is taken out. Clips in which too few modalities move are not the same, but where every number that
-    changes at all is the same number, noise and all, or every number of a sensor that moves (but `NO_PROOF`). As soon as no run
-    of `PASSAGE` bins is left, and none that one sensor could give, the rest of the tracks are not looked at.
+    changes at all is the same number, noise and all. As soon as no run of `PASSAGE` bins is left, the rest of the tracks are not
+    looked at.
     """
     found = np.zeros(theirs.length, bool)
     begin = max(0, -offset)
@@ -121,12 +119,12 @@ def matching_bins(mine: "Moving", theirs: "Moving", offset: int) -> BoolArray:
         return found
     same, exact, heard = np.ones(m, bool), np.ones(m, bool), np.zeros(m, bool)
     kinds: dict[Modality, BoolArray] = {}
-    alone: dict[Modality, BoolArray] = {}
     least = min(PASSAGE - CLIP + 1, NEARLY_ALL * m)
     for track in mine.order:
         kind = modality(track)
-        open_still = kind not in NO_PROOF and long_runs(alone.get(kind, np.ones(m, bool)), least).any()
-        if track not in theirs.series or not (open_still or same.any()):
+        if not same.any():
+            break
+        if track not in theirs.series:
             continue
         one, other = mine.of(track), theirs.of(track)
         if one.values.shape[2] != other.values.shape[2]:
@@ -140,17 +138,10 @@ def matching_bins(mine: "Moving", theirs: "Moving", offset: int) -> BoolArray:
         exact[:n] &= ~told.known | told.exact
         heard[:n] |= told.known
         kinds[kind] = kinds.get(kind, np.zeros(m, bool)) | moves
-        alone.setdefault(kind, np.ones(m, bool))[:n] &= ~told.known | told.exact
     there = sum(bool(moves.any()) for moves in kinds.values())
     same &= np.sum(list(kinds.values()), axis=0) >= min(2, max(there, 1)) if kinds else False
     shorter = min(mine.length, theirs.length)
-    one_sensor = max(2 * PASSAGE, ALONE * shorter)
-    sensors = [clips & kinds[kind] for kind, clips in alone.items() if kind not in NO_PROOF]
-    for clips, bins_in_a_row in (
-        (same, PASSAGE if there > 1 else 2 * PASSAGE),
-        (exact & heard, 2 * PASSAGE),
-        *((clips, one_sensor) for clips in sensors),
-    ):
+    for clips, bins_in_a_row in ((same, PASSAGE if there > 1 else 2 * PASSAGE), (exact & heard, 2 * PASSAGE)):
         bins = np.zeros(theirs.length, bool)
         for start in (np.flatnonzero(clips) + begin + offset).tolist():
             bins[start : start + CLIP] = True

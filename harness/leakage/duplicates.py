@@ -1,10 +1,10 @@
-"""Near-duplicates: a passage of a test episode that stands in a training episode under another name. See ADR 0016.
+"""Near-duplicates: a passage of a test episode that stands in what its fold fits on. See ADR 0016.
 
-Memory holds the keys of the test clips of a fold and a few episodes at a time; time grows with the clips of train.
+Memory holds the keys of the test clips and the prints of a fold and a few episodes at a time; time grows with the clips of train.
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -17,7 +17,8 @@ from scipy.spatial import cKDTree
 from harness.episode import BoolArray, FloatArray, Modality
 from harness.errors import BadInput
 from harness.leakage.clips import CLIP, Moving, keys_of, matching_bins, modality
-from harness.leakage.fingerprint import BIN_S, read_fingerprint
+from harness.leakage.exact import ExactIndex
+from harness.leakage.fingerprint import BIN_S, PRINTS, Fingerprint, read_fingerprint
 from harness.leakage.provenance import parts_of
 from harness.leakage.words import some
 from harness.record import FINGERPRINT_VERSION, EpisodeRecord, file_stem
@@ -38,22 +39,28 @@ OPEN = 16  # fingerprints kept in memory
 
 @dataclass(frozen=True)
 class Copy:
-    """A passage of a test episode that stands in a training episode.
+    """Passages of a test episode that stand in what its fold fits on.
 
     Attributes:
         fold: Fold id.
         test: Test episode.
-        train: The episode it stands in, of the training or validation part.
-        windows: Ids of the test windows that lie in it.
+        train: The episode they stand in, of the training or validation part; where episodes are cut, it may be the same one.
+        windows: Ids of the test windows that lie in them.
+        exact: Whether only short passages say so, which are equal to the bit (`harness.leakage.exact`).
     """
 
     fold: int
     test: str
     train: str
     windows: tuple[str, ...]
+    exact: bool = False
 
     def __str__(self) -> str:
-        return f"{self.test} is {self.train} under another name ({some(self.windows, 3)})"
+        named = some(self.windows, 3)
+        if self.exact:
+            where = "the fitted part of it" if self.test == self.train else self.train
+            return f"{len(self.windows)} windows of {self.test} stand in {where}, equal to the bit ({named})"
+        return f"{self.test} is {self.train} under another name ({named})"
 
 
 def check_duplicates(bundle: "Bundle", held: "Held") -> None:
@@ -69,7 +76,7 @@ def check_duplicates(bundle: "Bundle", held: "Held") -> None:
         if copy.fold == bundle.fold and part is not None and not held.split.allows(copy.train, copy.test):
             raise BadInput(
                 f"bundle {bundle.folder}: the {part} of {bundle.branch} was fitted on {copy.train}, and fold {bundle.fold} tests "
-                f"the same recording: {copy}; take one of them out of the split"
+                f"what was recorded there: {copy}; take one of them out of the split"
             )
 
 
@@ -89,7 +96,7 @@ def refuse_copies(targets: Path, split: Split, spec: WindowSpec) -> None:
 
 
 def find_copies(targets: Path, split: Split, spec: WindowSpec) -> tuple[Copy, ...]:
-    """Every passage of a test episode that stands in an episode of another name that its fold fits on.
+    """All test windows that stand in an episode that their fold fits on: by passages that are alike, and short ones to the bit.
 
     Args:
         targets: Folder of targets; episodes that ingest could not read are not looked at.
@@ -101,33 +108,66 @@ def find_copies(targets: Path, split: Split, spec: WindowSpec) -> tuple[Copy, ..
     """
     if split.kind == "inner":  # the folds of a selection within train: no table is made of them
         return ()
+    recordings = _Recordings(targets)
+    return tuple(copy for fold in split.folds for copy in _copies_in(recordings, fold, spec))
 
-    def file(episode: str) -> Path:
-        return targets / f"{file_stem(episode)}.parquet"
 
-    load = lru_cache(OPEN)(lambda episode: Moving(read_fingerprint(file(episode))))
-    found = []
-    for fold in split.folds:
-        fitted, test = (
-            [e for e in dict.fromkeys(episodes) if file(e).is_file()] for episodes in ((*fold.train, *fold.validation), fold.test)
+class _Recordings:
+    """Episodes by their targets.
+
+    Args:
+        targets: Folder.
+    """
+
+    def __init__(self, targets: Path) -> None:
+        self.targets = targets
+        self.moving = lru_cache(OPEN)(lambda episode: Moving(read_fingerprint(self.file(episode))))
+
+    def file(self, episode: str) -> Path:
+        """Targets of an episode."""
+        return self.targets / f"{file_stem(episode)}.parquet"
+
+    def record(self, episode: str) -> EpisodeRecord:
+        """The record of an episode."""
+        return EpisodeRecord.from_file(self.file(episode))
+
+    def prints(self, episode: str, begin: float, end: float) -> Fingerprint:
+        """Prints of an episode from one share of it to another."""
+        first, stop = (self.moving(episode).length * BIN_S * share for share in (begin, end))
+        found = read_fingerprint(self.file(episode), PRINTS)
+        return {track: rows[(rows[:, 0] >= first) & (rows[:, 0] < stop)] for track, rows in found.items()}
+
+
+def _copies_in(recordings: _Recordings, fold: Fold, spec: WindowSpec) -> Iterator[Copy]:
+    fitted, test = (
+        [e for e in dict.fromkeys(episodes) if recordings.file(e).is_file()]
+        for episodes in ((*fold.train, *fold.validation), fold.test)
+    )
+    if unknown := [e for e in (*fitted, *test) if recordings.record(e).fingerprint != FINGERPRINT_VERSION]:
+        raise BadInput(
+            f"{recordings.targets}: {some(unknown)} stand there without a fingerprint of now, so nobody can tell copies; "
+            "run again"
         )
-        if unknown := [e for e in (*fitted, *test) if EpisodeRecord.from_file(file(e)).fingerprint != FINGERPRINT_VERSION]:
-            raise BadInput(
-                f"{targets}: {some(unknown)} stand there without a fingerprint of now, so nobody can tell copies; run again"
-            )
-        index = _Index(test, load)
-        for episode in fitted:
-            mine = load(episode)
-            for other, offset in sorted(index.candidates(episode, mine)):
-                theirs = load(other)
-                matched = _allowed(fold, matching_bins(mine, theirs, offset), mine, theirs, offset)
-                if matched.any():
-                    record = EpisodeRecord.from_file(file(other))
-                    windows = _windows(record, spec, matched)
-                    if windows:
-                        found.append(Copy(fold.id, other, episode, windows))
-                        break
-    return tuple(found)
+    border = 0.0 if fold.borders is None else fold.borders[1]
+    alike = _Index(test, recordings.moving)
+    exact = ExactIndex(test, lambda episode: recordings.prints(episode, border, 1.0))
+    for episode in fitted:
+        mine = recordings.moving(episode)
+        passages = exact.passages(recordings.prints(episode, 0.0, border or 1.0))
+        found: dict[str, BoolArray] = {}
+        for other, offset in sorted(alike.candidates(episode, mine)):
+            if other in found:
+                continue
+            theirs = recordings.moving(other)
+            matched = _allowed(fold, matching_bins(mine, theirs, offset), mine, theirs, offset)
+            if matched.any() and _windows(recordings.record(other), spec, matched):
+                found[other] = matched
+        for other in sorted(found.keys() | passages.keys()):
+            matched = np.zeros(recordings.moving(other).length, bool)
+            matched[[at for at in passages.get(other, ()) if at < len(matched)]] = True
+            windows = _windows(recordings.record(other), spec, matched | found.get(other, False))
+            if windows:
+                yield Copy(fold.id, other, episode, windows, exact=other not in found)
 
 
 class _Index:

@@ -18,7 +18,7 @@ from harness.errors import BadInput
 from harness.features.held import numbers
 from harness.tables import TARGET_SCHEMA, by_task
 
-FINGERPRINT = "(fingerprint)"  # as a task in a targets file
+FINGERPRINT, PRINTS = "(fingerprint)", "(prints)"  # as tasks in a targets file
 BIN_S = 0.25
 NUMBERS = 4  # per bin, of a track that is projected
 MOST = 32  # channels of a track that is not: they have units of their own, and a projection would follow the largest numbers
@@ -36,16 +36,16 @@ def fingerprint(episode: Episode) -> Fingerprint:
     bins = int(np.floor(episode.timeline[-1] / BIN_S)) if len(episode.timeline) else 0
     found = {}
     for track in episode.tracks.values():
-        if bins and track.times is not None and len(track.times) and _is_content(track, episode):
+        if bins and track.times is not None and len(track.times) and is_content(track, episode):
             found[track.name] = _binned(track, bins)
     return {name: values for name, values in found.items() if np.isfinite(values).any()}
 
 
-def fingerprint_table(found: Fingerprint) -> pa.Table:
-    """A fingerprint as rows of a targets file, under a task of its own that nobody asks."""
+def fingerprint_table(found: Fingerprint, task: str = FINGERPRINT) -> pa.Table:
+    """A fingerprint (or prints) as rows of a targets file, under a task of its own that nobody asks."""
     names = sorted(found)
     columns = {
-        "task": pa.array([FINGERPRINT] * len(names)),
+        "task": pa.array([task] * len(names), pa.string()),
         "sample": pa.array(names, pa.string()),
         "item": pa.array([found[name].shape[1] for name in names], pa.int32()),
         "near": pa.array([found[name].reshape(-1).astype(np.float64) for name in names], pa.list_(pa.float64())),
@@ -54,20 +54,21 @@ def fingerprint_table(found: Fingerprint) -> pa.Table:
     return pa.Table.from_arrays(rows, schema=TARGET_SCHEMA)
 
 
-def read_fingerprint(path: Path) -> Fingerprint:
-    """Of a targets file; empty where it has none.
+def read_fingerprint(path: Path, task: str = FINGERPRINT) -> Fingerprint:
+    """Of a targets file (or its prints); empty where it has none.
 
     Raises:
         BadInput: It is damaged.
     """
     try:
-        rows = [row for _, table in by_task(path, [FINGERPRINT]) for row in table.select(["sample", "item", "near"]).to_pylist()]
+        rows = [row for _, table in by_task(path, [task]) for row in table.select(["sample", "item", "near"]).to_pylist()]
         return {row["sample"]: np.array(row["near"], np.float64).reshape(-1, row["item"]) for row in rows}
     except (pa.ArrowException, OSError, KeyError, ValueError) as error:
         raise BadInput(f"{path}: damaged ({first_line(error)}); remove it and run again") from error
 
 
-def _is_content(track: Track, episode: Episode) -> bool:
+def is_content(track: Track, episode: Episode) -> bool:
+    """Whether a track says what was recorded: not words, tables or what is derived, but descriptors of pictures and sound."""
     if track.categories or track.modality in _LEFT_OUT:
         return False
     if track.name.startswith(FRAMES):

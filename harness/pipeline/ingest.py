@@ -14,7 +14,8 @@ from harness.episode import Episode, EpisodeRef, Modality
 from harness.errors import BadInput, UnreadableEpisode, WorkFailed
 from harness.features import descriptors_for
 from harness.latents import frames_of, is_missing, keep
-from harness.leakage.fingerprint import fingerprint, fingerprint_table
+from harness.leakage.exact import prints
+from harness.leakage.fingerprint import FINGERPRINT, PRINTS, fingerprint, fingerprint_table
 from harness.pipeline.plan import Plan
 from harness.pipeline.room import encoder_gpus
 from harness.record import FINGERPRINT_VERSION, EpisodeRecord
@@ -197,8 +198,9 @@ def write_targets(plan: Plan, episode: Episode, record: EpisodeRecord) -> None:
         if len(samples):
             targets = replace(task.targets(episode, samples, plan.spec), lacking=lacking(episode, samples, plan.spec))
             tables.append(targets_table(task_id, samples, targets))
-    if known := fingerprint(episode):
-        tables.append(fingerprint_table(known))
+    for kind, known in ((FINGERPRINT, fingerprint(episode)), (PRINTS, prints(episode))):
+        if known:
+            tables.append(fingerprint_table(known, kind))
     empty = TARGET_SCHEMA.empty_table()
     write_atomically(tables or [empty], plan.targets_file(episode.id), record.to_metadata())
 
