@@ -180,6 +180,13 @@ def _cell(scene: _Scene, row: dict[str, Any], variant: Variant, status: str, rea
 
 
 def _numbers(contrast: Contrast, full: dict[str, Any], row: dict[str, Any], vacuous: str | None) -> dict[str, Any]:
+    if vacuous:  # as in a leaderboard: no skill, no verdict
+        return {
+            "value": row["value"],
+            "coverage": row["coverage"],
+            "delta": contrast.difference,
+            "n_clusters": contrast.n_clusters,
+        }
     skills = (full["skill"], row["skill"])
     said = {name: getattr(contrast, name) for name in ("ci_low", "ci_high", "p", "p_adjusted", "mde", "n_clusters", "margin")}
     return said | {
@@ -193,7 +200,7 @@ def _numbers(contrast: Contrast, full: dict[str, Any], row: dict[str, Any], vacu
         "correction": contrast.correction,
         "skill_full": skills[0],
         "skill": skills[1],
-        "skill_delta": None if vacuous or None in skills else skills[0] - skills[1],
+        "skill_delta": None if None in skills else skills[0] - skills[1],
     }
 
 

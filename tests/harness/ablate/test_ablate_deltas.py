@@ -192,3 +192,14 @@ def test_runs_on_other_recordings_are_not_compared(ablation: dict[str, Any], out
     ablated(root, other, [], BRANCHES, TASKS, "split.train=0-2", "split.validation=3", "split.test=4-5")
     with pytest.raises(BadInput, match="another data_hash"):
         build(out, {without("audio"): other}, {})
+
+
+def test_a_vacuous_task_has_numbers_and_no_verdict(ablation: dict[str, Any], out: Path, tmp_path: Path) -> None:
+    copy = copytree(out, tmp_path / "run")
+    board = leaderboard(copy)
+    [task] = [task for task in board["tasks"] if task["id"] == "contact_prediction"]
+    task["vacuous"] = "one class"
+    write_json(copy / "leaderboard.json", board)
+    found = cell(build(copy, {HAND: folder_of(copy, HAND)}, {}), "ridge", "contact_prediction", HAND.name)
+    assert found["delta"] == cell(ablation, "ridge", "contact_prediction", HAND.name)["delta"] and found["n_clusters"] == 6
+    assert found["verdict"] is found["p"] is found["p_adjusted"] is found["ci_low"] is found["skill_delta"] is None
