@@ -71,7 +71,7 @@ def cluster_states(states: State, clusters: Sequence[str]) -> State:
     return np.asarray(np.add.reduceat(states[..., order, :], starts, axis=-2), np.float64)
 
 
-def estimate(metric: Metric, states: State, test_train_ratio: float = 0.0) -> Estimate:
+def estimate(metric: Metric, states: State, test_train_ratio: float = 0.0, *, by_construction: bool = False) -> Estimate:
     """Value and 95 % interval over clusters.
 
     A metric that is a mean over rows: mean of the clusters' values, t interval. Any other: value of the pooled state, and the
@@ -84,6 +84,7 @@ def estimate(metric: Metric, states: State, test_train_ratio: float = 0.0) -> Es
         test_train_ratio: Test clusters per training cluster of a fold, where the model was fitted again for every fold: such
             folds share training data, and the variance s^2 / G of the value becomes (1 / G + ratio) s^2 (Nadeau and Bengio 2003).
             Leaving one of G sessions out gives 1 / (G - 1). 0 where one frozen model answers all clusters.
+        by_construction: The rows were made of the targets: where their value has no spread, none is to be expected.
     """
     kept = support(metric, states)
     n = int(kept.sum())
@@ -96,7 +97,7 @@ def estimate(metric: Metric, states: State, test_train_ratio: float = 0.0) -> Es
     if n < MIN_CLUSTERS or not np.isfinite([value, error]).all():
         return Estimate(number(value), None, None, None, n, None, per_cluster)
     low, high = metric.limits
-    if error == 0 and value in (low, high) and np.isfinite([low, high]).all():
+    if error == 0 and not by_construction and value in (low, high) and np.isfinite([low, high]).all():
         half, reach = (high - low) * min(1.0, 3 / n), None
     else:
         half, reach = half_width(error, n), detectable(error, n)

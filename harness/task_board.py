@@ -42,13 +42,17 @@ class TaskBoard:
             if task.id in bundle.routes and bundle.branch in self.cells:
                 self.bundles.setdefault(bundle.branch, []).append(bundle)
         self.sides = {name: self._side(name, cell) for name, cell in self.cells.items() if cell.states}
-        self.estimates = {n: estimate(self.metric, side.states, side.test_train_ratio) for n, side in self.sides.items()}
+        self.estimates = {name: self._estimate(name, side) for name, side in self.sides.items()}
         self.floor = self.estimates[FLOOR].value if FLOOR in self.estimates else None
         self.margin = margin_of(self.metric, self.floor, task.ceiling, margins)
         self.vacuous = self._vacuous()
         entries = [] if self.vacuous else self._entries()
         self.ranking: Ranking = rank(self.metric, entries, self.margin)
         self.against_floor = self._against_floor(entries)
+
+    def _estimate(self, name: str, side: Side) -> Estimate:
+        made = any(bundle.privileged for bundle in self.bundles.get(name, ()))
+        return estimate(self.metric, side.states, side.test_train_ratio, by_construction=made)
 
     def summary(self) -> dict[str, Any]:
         """The task's entry."""

@@ -23,6 +23,7 @@ class ChunkError(Metric):
 
     name = "chunk_error"
     direction = "down"
+    limits = (0.0, np.inf)
     mean_over_rows = True
     plain = "mae"
 

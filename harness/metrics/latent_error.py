@@ -22,6 +22,7 @@ class LatentError(Metric):
 
     name = "latent_l1"
     direction = "down"
+    limits = (0.0, np.inf)
     mean_over_rows = True
 
     def state(self, targets: Targets, predictions: Predictions) -> State:

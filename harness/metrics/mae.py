@@ -16,6 +16,7 @@ class MeanAbsoluteError(Metric):
 
     name = "mae"
     direction = "down"
+    limits = (0.0, np.inf)
     mean_over_rows = True
 
     def state(self, targets: Targets, predictions: Predictions) -> State:

@@ -21,6 +21,7 @@ class JointError(Metric):
 
     name = "mpjpe"
     direction = "down"
+    limits = (0.0, np.inf)
     mean_over_rows = True
 
     def __init__(self, context: MetricContext) -> None:

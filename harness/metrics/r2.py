@@ -25,6 +25,7 @@ class R2(Metric):
     direction = "up"
     mean_over_rows = False
     margin = 0.02
+    limits = (-np.inf, 1.0)
 
     def state(self, targets: Targets, predictions: Predictions) -> State:
         """(4 + 2 D,) sums over one episode's rows."""

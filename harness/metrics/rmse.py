@@ -22,6 +22,7 @@ class RootMeanSquareError(Metric):
 
     name = "rmse"
     direction = "down"
+    limits = (0.0, np.inf)
     mean_over_rows = False
 
     def state(self, targets: Targets, predictions: Predictions) -> State:

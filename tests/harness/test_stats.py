@@ -15,13 +15,19 @@ from harness.metrics.validity import Validity
 from harness.stats import cluster_states, estimate, skill
 
 
-class PooledError(MeanAbsoluteError):
+class Mean(MeanAbsoluteError):
+    """Of any numbers."""
+
+    limits = (-np.inf, np.inf)
+
+
+class PooledError(Mean):
     """The same number, taken as if it were no mean over rows."""
 
     mean_over_rows = False
 
 
-MEAN, POOLED = MeanAbsoluteError(MetricContext()), PooledError(MetricContext())
+MEAN, POOLED = Mean(MetricContext()), PooledError(MetricContext())
 MACRO = MacroF1(MetricContext(classes=("a", "b"), seen=np.ones(2, bool)))
 values = st.lists(st.floats(-100, 100).map(lambda x: round(x, 3)), min_size=3, max_size=12)
 
@@ -206,5 +212,8 @@ def test_an_interval_ends_where_the_metric_does_and_is_not_empty_where_all_is_ri
         assert (perfect.ci_low, perfect.ci_high, perfect.mde) == (pytest.approx(low), 1.0, None)
     none = estimate(MACRO, np.array([[0.0, 0, 1, 1, 1, 1]] * 6))
     assert (none.value, none.ci_low, none.ci_high) == (0.0, 0.0, 0.5)
+    assert estimate(valid, np.full((5, 2), 20.0), by_construction=True).ci_low == 1.0
+    errors = estimate(MeanAbsoluteError(MetricContext()), mean_states([0.1, 0.2, 0.9]))
+    assert errors.ci_low == 0.0 and errors.ci_high > 1
     flat = estimate(valid, np.array([[10.0, 20.0]] * 4))
     assert (flat.ci_low, flat.ci_high) == (0.5, 0.5)
