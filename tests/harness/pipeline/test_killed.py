@@ -15,11 +15,13 @@ from commands import TIMEOUT_S, command, environment, espalier
 from factories import CAMERAS
 from pipeline_runs import differences, files, half_written, is_hidden, leaderboard, manifest, write_sessions
 
+from harness.record import file_stem
+
 pytestmark = pytest.mark.slow
 
 TASKS = ("timeline_action", "hand_trajectory_forecast", "cross_modal_retrieval", "misalignment_detection", "object_relevance")
 BRANCHES = ("faulty.branches:Slow", "chance", "persistence", "ridge", "mlp", "oracle", "copy")
-FOLDER = "faulty.branches_Slow"
+FOLDER = file_stem("faulty.branches:Slow")
 
 
 def words(data: Path, out: Path, *branches: str) -> list[str]:
