@@ -112,7 +112,7 @@ def test_two_workers_train_the_network_of_one(tmp_path):
     problems = [problem(), problem("classes", seed=2)]
     options = replace(FEW, fixed_epochs=5)
     alone = train(problems, options, 5, 1, str(tmp_path))
-    ray.init(num_cpus=3, include_dashboard=False, log_to_driver=False, object_store_memory=200 * 2**20)
+    ray.init(address="local", num_cpus=3, include_dashboard=False, log_to_driver=False, object_store_memory=200 * 2**20)
     try:
         together = train(problems, replace(options, workers=2), 5, 1, str(tmp_path))
     finally:
