@@ -11,11 +11,6 @@ EPISODES = [f"s{i}__ep1" for i in range(7)]
 PER_EPISODE = 8
 
 
-@pytest.fixture(autouse=True)
-def own_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("ESPALIER_HOME", str(tmp_path / "home"))
-
-
 def run(folder: Path, name: str, wrong: int, broken: int = 0) -> Path:
     """An import in which the first `wrong` contacts of every episode are wrong and the last `broken` rows are no JSON."""
     rows = []

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from qa_rows import ANSWER, qa_row
-from small_run import make_run, right_rows
+from small_run import right_rows
 
 from harness.bundle import find_bundles
 from harness.errors import BadInput
@@ -132,11 +132,6 @@ def test_answers_of_published_rows(answer: Any, raw: str) -> None:
     for row in board["rows"]:
         assert row["n_samples"] == 4
         assert row["coverage"] == pytest.approx(1 - sum(row["failures"].values()) / 4)
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_run(tmp_path_factory.mktemp("small") / "run")
 
 
 @FEW

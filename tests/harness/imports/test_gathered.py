@@ -7,21 +7,11 @@ from typing import Any
 import pytest
 from commands import call
 from qa_rows import imported, scored, write_lines
-from small_run import make_run, right_rows
+from small_run import right_rows
 
 from harness.bundle import bundle_folder
 
 LABELS = "timeline_action"
-
-
-@pytest.fixture(autouse=True)
-def own_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("ESPALIER_HOME", str(tmp_path / "home"))
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_run(tmp_path_factory.mktemp("small") / "run")
 
 
 def put_away(out: Path, *words: Any, wrong: int = 0) -> Path:

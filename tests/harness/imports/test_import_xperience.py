@@ -15,11 +15,6 @@ from harness.bundle import find_bundles
 from harness.tasks import IMPORTED_TASKS, task_ids
 
 
-@pytest.fixture(autouse=True)
-def own_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("ESPALIER_HOME", str(tmp_path / "home"))
-
-
 def rows() -> list[dict[str, Any]]:
     """Three episodes of four windows; the second half has another action and no contact."""
     later = {"action": "stir", "next_action": "stir", "contact": "no", "objects": ["pan"]}

@@ -14,16 +14,6 @@ from small_run import TASKS, TWO_FOLDS, make_run, right_rows
 from harness.tables import PREDICTION_SCHEMA
 
 
-@pytest.fixture(autouse=True)
-def own_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("ESPALIER_HOME", str(tmp_path / "home"))
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_run(tmp_path_factory.mktemp("small") / "run")
-
-
 def bound(run: Path, tmp_path: Path, rows: list[Any], *words: Any) -> dict[str, dict[str, Any]]:
     """Task -> leaderboard row of an import that must go well."""
     done = imported(write_lines(tmp_path / "rows.jsonl", rows), tmp_path / "made", "--targets", run, *words, kind="jsonl")

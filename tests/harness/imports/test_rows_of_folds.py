@@ -3,18 +3,12 @@
 from pathlib import Path
 from typing import Any
 
-import pytest
 from qa_rows import imported, qa_row, scored, write_lines
 from small_run import TEST, TRAIN, TWO_FOLDS, make_run, right_rows
 
 from harness.splits import Fold, Split
 
 LEFT_OUT = tuple(Fold(i, (TRAIN, *(e for e in TEST if e != episode)), (), (episode,)) for i, episode in enumerate(TEST))
-
-
-@pytest.fixture(autouse=True)
-def own_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("ESPALIER_HOME", str(tmp_path / "home"))
 
 
 def taken(run: Path, folder: Path, rows: list[Any], *words: Any) -> dict[str, dict[str, Any]]:
